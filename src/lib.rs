@@ -1,0 +1,1 @@
+//! Try-Confirm-Cancel transactions.

@@ -1,0 +1,1 @@
+//! State machine, store contract and runtime of the TCC framework.
