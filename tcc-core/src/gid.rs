@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn foreign_text_is_refused() {
-        let gid = Gid::new(Timestamp::from_millis(1), 1, 7).to_string();
+        let gid = Gid::new(Timestamp::from_millis(1), 0xabcd_ef01, 7).to_string();
         for bad in
             ["", "x", &gid[1..], &gid.to_uppercase(), &gid.replace("-07", "-64"), &gid.replace("-07", "-é")]
         {
