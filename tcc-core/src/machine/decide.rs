@@ -52,7 +52,8 @@ pub(super) fn decide(
     }
 
     let decision = record.decision.clone().ok_or(Refusal::NotDecided)?;
-    let drives = decide.inline.as_ref().map_or_else(Vec::new, |inline| drives(record, &decision, inline, now));
+    let drives =
+        decide.inline.as_ref().map_or_else(Vec::new, |inline| drives(record, &decision, inline, now));
     let decided = Decided { decision, state: record.state, drives, lost };
     if let Some(record) = tombstone {
         step.note(Transition::Tombstone);
