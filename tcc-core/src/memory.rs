@@ -1,0 +1,362 @@
+//! The in-memory store: the state machine with a map under it.
+//!
+//! For tests, simulation and trying things out: its state is lost when the process ends.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::{
+    gid::{Gid, SHARDS_MAX},
+    machine::{self, Due, Effects, Op, Transition},
+    name::{BusinessKey, Name},
+    record::Record,
+    seam,
+    store::{Applied, Doorbell, Doorbells, Store, StoreError},
+    time::Timestamp,
+};
+
+/// Records forgotten at the most when an operation finds some past their retention.
+const FORGET_MAX: usize = 64;
+
+type Clock = dyn Fn() -> Timestamp + Send + Sync;
+
+/// A store in this process's memory. Clones share the same state.
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    shards: Vec<Mutex<Shard>>,
+    queues: Mutex<Queues>,
+    rung: Notify,
+    clock: Box<Clock>,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// Time never goes back (high-water mark).
+    now: Timestamp,
+    records: BTreeMap<Gid, Record>,
+    timers: Timers,
+    keys: BTreeMap<(Name, BusinessKey), Gid>,
+    expiries: BTreeSet<(Timestamp, Gid)>,
+    transitions: BTreeMap<Transition, u64>,
+}
+
+#[derive(Default)]
+struct Timers {
+    by_gid: BTreeMap<Gid, Timestamp>,
+    by_time: BTreeSet<(Timestamp, Gid)>,
+}
+
+impl Timers {
+    fn set(&mut self, gid: &Gid, at: Option<Timestamp>) {
+        if let Some(before) = self.by_gid.remove(gid) {
+            self.by_time.remove(&(before, gid.clone()));
+        }
+        if let Some(at) = at {
+            self.by_gid.insert(gid.clone(), at);
+            self.by_time.insert((at, gid.clone()));
+        }
+    }
+
+    fn apply(&mut self, gid: &Gid, due: Due) {
+        match due {
+            Due::Keep => {}
+            Due::Set(at) => self.set(gid, Some(at)),
+            Due::Earlier(at) => {
+                let at = self.by_gid.get(gid).map_or(at, |before| at.min(*before));
+                self.set(gid, Some(at));
+            }
+            Due::Remove => self.set(gid, None),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Queues {
+    sequence: u64,
+    ready: BTreeMap<Name, BTreeMap<u64, Gid>>,
+    standing: BTreeMap<(Gid, Name), u64>,
+}
+
+impl Queues {
+    fn ring(&mut self, gid: &Gid, participant: &Name) {
+        self.hush(gid, participant);
+        self.sequence += 1;
+        self.ready.entry(participant.clone()).or_default().insert(self.sequence, gid.clone());
+        self.standing.insert((gid.clone(), participant.clone()), self.sequence);
+    }
+
+    fn hush(&mut self, gid: &Gid, participant: &Name) {
+        if let Some(place) = self.standing.remove(&(gid.clone(), participant.clone())) {
+            if let Some(queue) = self.ready.get_mut(participant) {
+                queue.remove(&place);
+            }
+        }
+    }
+
+    fn take(&mut self, participants: &[Name], max: usize) -> Vec<Doorbell> {
+        let mut taken = Vec::new();
+        while taken.len() < max {
+            let first = participants
+                .iter()
+                .filter_map(|name| self.ready.get(name)?.keys().next().map(|place| (*place, name)))
+                .min();
+            let Some((place, participant)) = first else { break };
+            let Some(gid) = self.ready.get_mut(participant).and_then(|queue| queue.remove(&place)) else {
+                break;
+            };
+            self.standing.remove(&(gid.clone(), participant.clone()));
+            taken.push(Doorbell { gid, participant: participant.clone() });
+        }
+        taken
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("shards", &self.inner.shards.len()).finish_non_exhaustive()
+    }
+}
+
+impl MemoryStore {
+    /// An empty store of one shard on the system's clock.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with(1, seam::system_time)
+    }
+
+    /// An empty store with this many shards (1 to [`SHARDS_MAX`], else the nearest) on a clock of the
+    /// caller's.
+    pub fn with(shards: u16, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        let shards = (0..shards.clamp(1, SHARDS_MAX)).map(|_| Mutex::default()).collect();
+        let inner = Inner { shards, queues: Mutex::default(), rung: Notify::new(), clock: Box::new(clock) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How often each transition of the state machine has happened here.
+    #[must_use]
+    pub fn transitions(&self) -> BTreeMap<Transition, u64> {
+        let mut all = BTreeMap::new();
+        for shard in 0..self.shards() {
+            for (transition, count) in &self.shard(shard).transitions {
+                *all.entry(*transition).or_default() += count;
+            }
+        }
+        all
+    }
+
+    /// Every record that is kept, in the order of ids.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let mut all: Vec<Record> = (0..self.shards())
+            .flat_map(|shard| self.shard(shard).records.values().cloned().collect::<Vec<_>>())
+            .collect();
+        all.sort_by(|a, b| a.gid.cmp(&b.gid));
+        all
+    }
+
+    /// The timer of each transaction that has one, in the order of ids.
+    #[must_use]
+    pub fn timers(&self) -> BTreeMap<Gid, Timestamp> {
+        (0..self.shards()).flat_map(|shard| self.shard(shard).timers.by_gid.clone()).collect()
+    }
+
+    /// Messages that stand in the queues.
+    #[must_use]
+    pub fn standing(&self) -> BTreeSet<Doorbell> {
+        let queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues
+            .standing
+            .keys()
+            .map(|(gid, participant)| Doorbell { gid: gid.clone(), participant: participant.clone() })
+            .collect()
+    }
+
+    /// Business keys and their transactions.
+    #[must_use]
+    pub fn keys(&self) -> BTreeMap<(Name, BusinessKey), Gid> {
+        (0..self.shards()).flat_map(|shard| self.shard(shard).keys.clone()).collect()
+    }
+
+    /// Forgets a record as if it had been lost, for tests of what follows.
+    pub fn lose(&self, gid: &Gid) {
+        let mut shard = self.shard(gid.shard());
+        shard.forget(gid);
+        shard.timers.set(gid, None);
+    }
+
+    fn shard(&self, shard: u16) -> MutexGuard<'_, Shard> {
+        let place = usize::from(shard) % self.inner.shards.len();
+        let mut guard = self.inner.shards[place].lock().unwrap_or_else(PoisonError::into_inner);
+        guard.now = guard.now.max((self.inner.clock)());
+        guard.expire();
+        guard
+    }
+
+    /// Applies one operation now.
+    pub fn apply_now(&self, gid: &Gid, op: &Op) -> (Applied, Vec<Transition>) {
+        let mut shard = self.shard(gid.shard());
+        let now = shard.now;
+        let (step, effects) = shard.apply(gid, op);
+        // Queues are locked inside the shard's lock, so that a decision and its message are one write.
+        let mut queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        for participant in &effects.hush {
+            queues.hush(gid, participant);
+        }
+        for participant in &effects.ring {
+            queues.ring(gid, participant);
+        }
+        drop((queues, shard));
+        if !effects.ring.is_empty() {
+            self.inner.rung.notify_waiters();
+        }
+        (Applied { now, result: step.result }, step.transitions)
+    }
+}
+
+impl Shard {
+    fn apply(&mut self, gid: &Gid, op: &Op) -> (machine::Step, Effects) {
+        let mut slot = self.records.remove(gid);
+        let expiry_before = slot.as_ref().and_then(Record::expires_at);
+        let rival = match op {
+            Op::Begin(begin) => begin
+                .create
+                .key
+                .as_ref()
+                .and_then(|key| self.keys.get(&(begin.create.name.clone(), key.clone())))
+                .filter(|holder| *holder != gid)
+                .and_then(|holder| self.records.get(holder)),
+            _ => None,
+        };
+        let mut step = machine::apply(&mut slot, rival, op, self.now);
+        let effects = std::mem::take(&mut step.effects);
+        if let Some(record) = slot {
+            let expiry = record.expires_at();
+            if expiry != expiry_before {
+                if let Some(before) = expiry_before {
+                    self.expiries.remove(&(before, gid.clone()));
+                }
+                if let Some(at) = expiry {
+                    self.expiries.insert((at, gid.clone()));
+                }
+            }
+            if effects.take_key {
+                if let Some(key) = &record.key {
+                    self.keys.insert((record.name.clone(), key.clone()), gid.clone());
+                }
+            }
+            self.records.insert(gid.clone(), record);
+        }
+        self.timers.apply(gid, effects.due);
+        for transition in &step.transitions {
+            *self.transitions.entry(*transition).or_default() += 1;
+        }
+        (step, effects)
+    }
+
+    fn expire(&mut self) {
+        for _ in 0..FORGET_MAX {
+            let Some((at, gid)) = self.expiries.first().cloned() else { break };
+            if at > self.now {
+                break;
+            }
+            self.forget(&gid);
+        }
+    }
+
+    fn forget(&mut self, gid: &Gid) {
+        let Some(record) = self.records.remove(gid) else { return };
+        if let Some(at) = record.expires_at() {
+            self.expiries.remove(&(at, gid.clone()));
+        }
+        if let Some(key) = record.key {
+            let place = (record.name, key);
+            if self.keys.get(&place) == Some(gid) {
+                self.keys.remove(&place);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn shards(&self) -> u16 {
+        self.inner.shards.len() as u16
+    }
+
+    async fn now(&self, shard: u16) -> Result<Timestamp, StoreError> {
+        Ok(self.shard(shard).now)
+    }
+
+    async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
+        Ok(self.apply_now(gid, &op).0)
+    }
+
+    async fn load(&self, gid: &Gid) -> Result<Option<Record>, StoreError> {
+        Ok(self.shard(gid.shard()).records.get(gid).cloned())
+    }
+
+    async fn find(&self, name: &Name, key: &BusinessKey) -> Result<Option<Gid>, StoreError> {
+        let place = (name.clone(), key.clone());
+        Ok((0..self.shards()).find_map(|shard| self.shard(shard).keys.get(&place).cloned()))
+    }
+
+    async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
+        let shard = self.shard(shard);
+        let past = shard.timers.by_time.iter().take_while(|(at, _)| *at <= shard.now);
+        Ok(past.take(max).map(|(_, gid)| gid.clone()).collect())
+    }
+
+    async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Result<Vec<Gid>, StoreError> {
+        let shard = self.shard(shard);
+        let later = shard.records.values().filter(|record| after.is_none_or(|after| record.gid > *after));
+        Ok(later
+            .filter(|record| !record.state.is_final())
+            .take(max)
+            .map(|record| record.gid.clone())
+            .collect())
+    }
+
+    async fn listen(&self, _process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {
+        Ok(Box::new(Listener { store: self.clone(), participants: participants.to_vec() }))
+    }
+}
+
+struct Listener {
+    store: MemoryStore,
+    participants: Vec<Name>,
+}
+
+#[async_trait]
+impl Doorbells for Listener {
+    async fn next(&mut self, max: usize) -> Result<Vec<Doorbell>, StoreError> {
+        loop {
+            let rung = self.store.inner.rung.notified();
+            tokio::pin!(rung);
+            rung.as_mut().enable();
+            let taken = {
+                let mut queues = self.store.inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
+                queues.take(&self.participants, max.max(1))
+            };
+            if !taken.is_empty() {
+                return Ok(taken);
+            }
+            rung.await;
+        }
+    }
+}

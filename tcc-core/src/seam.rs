@@ -1,0 +1,177 @@
+//! The one seam through which time, randomness and tasks reach the runtime, so that a simulator can
+//! replay it from a seed.
+
+use std::{
+    fmt,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::{
+    FutureExt,
+    future::{AbortHandle, Abortable, BoxFuture},
+};
+use tokio::sync::oneshot;
+
+use crate::time::Timestamp;
+
+/// Time, randomness and spawning, as the runtime sees them.
+pub trait Seam: fmt::Debug + Send + Sync + 'static {
+    /// Time since some fixed moment; never goes back.
+    fn elapsed(&self) -> Duration;
+
+    /// Ends after this long.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
+
+    /// A random number.
+    fn random(&self) -> u64;
+
+    /// Runs a task beside the caller. May be called outside any task.
+    fn spawn(&self, task: BoxFuture<'static, ()>);
+}
+
+/// The real thing: Tokio's timers and tasks, the operating system's randomness.
+#[derive(Debug)]
+pub struct TokioSeam {
+    handle: tokio::runtime::Handle,
+    started: Instant,
+}
+
+impl TokioSeam {
+    /// Uses the Tokio runtime the caller is in; none if there is none.
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        let handle = tokio::runtime::Handle::try_current().ok()?;
+        Some(Self { handle, started: system_instant() })
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the seam")]
+fn system_instant() -> Instant {
+    Instant::now()
+}
+
+/// The system clock's time.
+#[allow(clippy::disallowed_methods, reason = "this is the seam")]
+pub(crate) fn system_time() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(crate::time::millis(since))
+}
+
+#[allow(clippy::disallowed_methods, reason = "this is the seam")]
+impl Seam for TokioSeam {
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        tokio::time::sleep(duration).boxed()
+    }
+
+    fn random(&self) -> u64 {
+        rand::random()
+    }
+
+    fn spawn(&self, task: BoxFuture<'static, ()>) {
+        self.handle.spawn(task);
+    }
+}
+
+/// How a task ended.
+#[derive(Debug)]
+pub(crate) enum Ended<T> {
+    Done(T),
+    Panicked(String),
+    /// It was aborted, or the runtime under it went away.
+    Aborted,
+}
+
+/// A task that can be aborted and joined. Dropping it detaches it.
+#[derive(Debug)]
+pub(crate) struct Task<T> {
+    abort: AbortHandle,
+    ended: oneshot::Receiver<Ended<T>>,
+}
+
+impl<T: Send + 'static> Task<T> {
+    pub(crate) fn spawn(seam: &dyn Seam, work: impl Future<Output = T> + Send + 'static) -> Self {
+        let (abort, registration) = AbortHandle::new_pair();
+        let (tell, ended) = oneshot::channel();
+        let work = AssertUnwindSafe(Abortable::new(work, registration)).catch_unwind();
+        seam.spawn(
+            async move {
+                let end = match work.await {
+                    Ok(Ok(value)) => Ended::Done(value),
+                    Ok(Err(_)) => Ended::Aborted,
+                    Err(panic) => Ended::Panicked(panic_text(&*panic)),
+                };
+                let _ = tell.send(end);
+            }
+            .boxed(),
+        );
+        Self { abort, ended }
+    }
+
+    /// Ends the task at its next await. Join it to know when.
+    pub(crate) fn abort(&self) {
+        self.abort.abort();
+    }
+
+    /// Waits for the end. Cancel-safe.
+    pub(crate) async fn join(&mut self) -> Ended<T> {
+        (&mut self.ended).await.unwrap_or(Ended::Aborted)
+    }
+
+    /// Waits for the end, no longer than this. Cancel-safe.
+    pub(crate) async fn join_within(&mut self, seam: &dyn Seam, limit: Duration) -> Option<Ended<T>> {
+        within(seam, limit, self.join()).await
+    }
+}
+
+/// Waits for a future, no longer than this.
+pub(crate) async fn within<T>(seam: &dyn Seam, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        value = work => Some(value),
+        () = seam.sleep(limit) => None,
+    }
+}
+
+/// The text of a panic.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message").to_owned()
+}
+
+/// What the store's clock says now, guessed from its newest answer. Never ahead of it.
+#[derive(Debug)]
+pub(crate) struct ServerClock {
+    seam: Arc<dyn Seam>,
+    heard: Mutex<(Timestamp, Duration)>,
+}
+
+impl ServerClock {
+    pub(crate) fn new(seam: Arc<dyn Seam>, now: Timestamp) -> Self {
+        let heard = Mutex::new((now, seam.elapsed()));
+        Self { seam, heard }
+    }
+
+    /// Takes in the time an answer carried.
+    pub(crate) fn hear(&self, now: Timestamp) {
+        let elapsed = self.seam.elapsed();
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = (now, elapsed);
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        let (heard, at) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard + self.seam.elapsed().saturating_sub(at)
+    }
+
+    /// How long ago the store was last heard.
+    pub(crate) fn silence(&self) -> Duration {
+        let (_, at) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        self.seam.elapsed().saturating_sub(at)
+    }
+}
