@@ -1,1 +1,6 @@
-//! Try-Confirm-Cancel transactions.
+//! Try-Confirm-Cancel transactions: a business operation over several services, wholly done or wholly
+//! undone.
+
+pub use tcc_core::*;
+
+// macros follow

@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{error::InvalidInput, time::Timestamp};
+use crate::{
+    error::InvalidInput,
+    name::{BusinessKey, Name},
+    time::Timestamp,
+};
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 const TIME_CHARS: usize = 10;
@@ -58,6 +62,16 @@ fn push_base32(text: &mut String, value: u64, chars: usize) {
         let digit = (value >> (5 * place)) & 31;
         text.push(char::from(ALPHABET[digit as usize]));
     }
+}
+
+/// The shard of a keyed transaction: FNV-1a (64 bits) over name, a zero byte and key, modulo the number of
+/// shards (rule 17). It must never change, or the same key could begin twice.
+pub(crate) fn shard_of_key(name: &Name, key: &BusinessKey, shards: u16) -> u16 {
+    let bytes = name.as_str().bytes().chain([0]).chain(key.as_str().bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    (hash % u64::from(shards.max(1))) as u16
 }
 
 impl FromStr for Gid {
@@ -121,6 +135,12 @@ mod tests {
         assert!(early < late);
         assert_eq!(early.shard(), 63);
         assert_eq!(late.shard(), 0);
+    }
+
+    #[test]
+    fn a_keys_shard_never_changes() {
+        let shard = |key| shard_of_key(&Name::new("checkout").unwrap(), &BusinessKey::new(key).unwrap(), 16);
+        assert_eq!([shard("order-1"), shard("order-2"), shard("ä")], [0, 0, 0]);
     }
 
     #[test]

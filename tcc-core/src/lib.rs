@@ -2,23 +2,48 @@
 //!
 //! Users depend on the `tcc` crate, which re-exports what they need from here.
 
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+mod action;
+mod call;
+mod config;
+mod context;
 mod error;
+mod event;
 mod exact;
 mod gid;
+mod join;
 pub mod machine;
 mod memory;
 mod name;
 mod outcome;
+mod participant;
 mod payload;
 pub mod record;
+mod retry;
+mod runtime;
 pub mod seam;
 pub mod store;
 mod time;
+mod transaction;
+mod tx;
 
+pub use action::{Action, ActionPolicy, Rejection};
+pub use call::{Call, WireCall};
+pub use config::Config;
+pub use context::{CancelCx, ConfirmCx, TryCx};
 pub use error::*;
+pub use event::Event;
 pub use gid::{Gid, SHARDS_MAX};
+pub use join::try_join_all;
 pub use memory::MemoryStore;
 pub use name::*;
 pub use outcome::*;
+pub use participant::Participant;
 pub use payload::{DecodeError, EncodeError, Payload, Stored};
+pub use retry::RetryPolicy;
+pub use runtime::{Health, OperateError, Runtime, RuntimeBuilder, StartError};
 pub use time::Timestamp;
+pub use transaction::{KeyedTransaction, OpenTransaction, Transaction};
+pub use tx::Tx;

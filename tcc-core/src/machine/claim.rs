@@ -11,9 +11,7 @@ pub(super) fn claim(
     step: &mut Step,
 ) -> Result<Vec<Drive>, Refusal> {
     let record = slot.as_mut().ok_or(Refusal::NotFound)?;
-    if record.decision.is_none() {
-        return Err(Refusal::NotDecided);
-    }
+    let decision = record.decision.clone().ok_or(Refusal::NotDecided)?;
     let mut drives = Vec::new();
     for (index, branch) in record.branches.iter_mut().enumerate() {
         if !branch.is_drivable() || branch.action.participant() != work.participant.as_str() {
@@ -35,7 +33,7 @@ pub(super) fn claim(
                 step.note(Transition::Claimed);
             }
         }
-        drives.extend(drive(Ordinal::from_index(index), branch, now));
+        drives.extend(drive(&decision, Ordinal::from_index(index), branch, now));
     }
     if record.bells.remove(&work.participant).is_some() {
         step.effects.hush.insert(work.participant.clone());

@@ -1,4 +1,4 @@
-use super::{Close, CloseDrive, Due, How, Refusal, Step, Transition, participant_of, ring, settle};
+use super::{Close, CloseDrive, Closes, Due, How, Refusal, Step, Transition, participant_of, ring, settle};
 use crate::{
     record::{BranchState, Closed, Direction, Parked, Record, cut_error},
     time::Timestamp,
@@ -12,14 +12,14 @@ pub(super) fn close(
     close: &Close,
     now: Timestamp,
     step: &mut Step,
-) -> Result<Vec<Result<Closed, Refusal>>, Refusal> {
+) -> Result<Closes, Refusal> {
     let record = slot.as_mut().ok_or(Refusal::NotFound)?;
     if record.decision.is_none() {
         return Err(Refusal::NotDecided);
     }
-    let answers = close.drives.iter().map(|drive| close_one(record, drive, now, step)).collect();
+    let drives = close.drives.iter().map(|drive| close_one(record, drive, now, step)).collect();
     settle(record, now, step);
-    Ok(answers)
+    Ok(Closes { state: record.state, drives })
 }
 
 fn close_one(

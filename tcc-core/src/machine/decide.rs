@@ -51,8 +51,9 @@ pub(super) fn decide(
         step.note(Transition::DecidedBefore);
     }
 
-    let drives = decide.inline.as_ref().map_or_else(Vec::new, |inline| drives(record, inline, now));
     let decision = record.decision.clone().ok_or(Refusal::NotDecided)?;
+    let drives =
+        decide.inline.as_ref().map_or_else(Vec::new, |inline| drives(record, &decision, inline, now));
     let decided = Decided { decision, state: record.state, drives, lost };
     if let Some(record) = tombstone {
         step.note(Transition::Tombstone);
@@ -117,11 +118,11 @@ pub(super) fn make(
     settle(record, now, step);
 }
 
-fn drives(record: &Record, inline: &InlineClaim, now: Timestamp) -> Vec<Drive> {
+fn drives(record: &Record, decision: &Decision, inline: &InlineClaim, now: Timestamp) -> Vec<Drive> {
     record
         .branches()
         .filter(|(_, branch)| branch.claim.is_some_and(|claim| claim.token == inline.token))
         .filter(|(_, branch)| branch.leased_until(now).is_some())
-        .filter_map(|(ordinal, branch)| drive(ordinal, branch, now))
+        .filter_map(|(ordinal, branch)| drive(decision, ordinal, branch, now))
         .collect()
 }

@@ -23,7 +23,7 @@ pub use op::*;
 
 use crate::{
     name::{Name, Ordinal},
-    record::{Bell, Branch, Claim, Direction, Record, Token, TransactionState},
+    record::{Bell, Branch, Claim, Decision, Direction, Record, Token, TransactionState},
     time::{Timestamp, millis},
 };
 
@@ -152,7 +152,7 @@ fn settle(record: &mut Record, now: Timestamp, step: &mut Step) {
 }
 
 /// What a drive needs to know of a branch that was claimed for it.
-fn drive(ordinal: Ordinal, branch: &Branch, now: Timestamp) -> Option<Drive> {
+fn drive(decision: &Decision, ordinal: Ordinal, branch: &Branch, now: Timestamp) -> Option<Drive> {
     let direction = branch.state.open_direction()?;
     let claim = branch.claim?;
     Some(Drive {
@@ -166,6 +166,8 @@ fn drive(ordinal: Ordinal, branch: &Branch, now: Timestamp) -> Option<Drive> {
         ongoing_ms: branch.ongoing_since.map(|since| since.until(now)).map(millis),
         unhandled_ms: branch.unhandled_since.map(|since| since.until(now)).map(millis),
         lease_ms: millis(now.until(claim.until)),
+        decided: decision.direction,
+        reason: decision.reason,
     })
 }
 

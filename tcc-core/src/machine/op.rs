@@ -227,6 +227,10 @@ pub struct Drive {
     pub unhandled_ms: Option<u64>,
     /// What is left of the lease, in milliseconds.
     pub lease_ms: u64,
+    /// The transaction's decision. A refused branch is cancelled even if that is confirm.
+    pub decided: Direction,
+    /// Why it was decided so.
+    pub reason: Reason,
 }
 
 /// Prolongs claims.
@@ -318,6 +322,15 @@ pub struct Redrive {
     pub branches: Vec<Ordinal>,
 }
 
+/// Answer to [`Close`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closes {
+    /// How the transaction stands after it.
+    pub state: TransactionState,
+    /// How each epoch was closed, in the order asked.
+    pub drives: Vec<Result<Closed, Refusal>>,
+}
+
 /// Answer to [`KeepAlive`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alive {
@@ -355,8 +368,8 @@ pub enum Answer {
     Renewed(Vec<bool>),
     /// To [`Op::KeepAlive`].
     Alive(Alive),
-    /// To [`Op::Close`], in the order asked.
-    Closed(Vec<Result<Closed, Refusal>>),
+    /// To [`Op::Close`].
+    Closed(Closes),
     /// To [`Op::Sweep`].
     Swept(Swept),
     /// To [`Op::Redrive`]: how many branches were set going.
@@ -553,7 +566,7 @@ typed! {
     ClaimWork => Claimed(Vec<Drive>),
     Renew => Renewed(Vec<bool>),
     KeepAlive => Alive(Alive),
-    Close => Closed(Vec<Result<Closed, Refusal>>),
+    Close => Closed(Closes),
     Sweep => Swept(Swept),
     Redrive => Redriven(usize),
 }

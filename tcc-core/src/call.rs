@@ -1,0 +1,285 @@
+//! A call of an action: registered first, then tried in a task of its own.
+
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use serde::Serialize;
+
+use crate::{
+    action::{ActionPolicy, Rejection, TryFailure},
+    context::TryCx,
+    error::{NotRun, TryError, UnknownTry},
+    machine::Registered,
+    name::{ActionName, Ordinal},
+    outcome::TryOutcome,
+    payload::{DecodeError, EncodeError, Payload},
+    record::Known,
+    seam::{Ended, Task, within},
+    tx::{Tx, TxInner, Wanted, inside},
+};
+
+/// A call of an action, to be awaited.
+///
+/// Awaiting it registers the branch, durably, and then runs try in a task of its own for as long as the
+/// action's timeout and the transaction's deadline allow. Several calls are best awaited together by
+/// [`try_join!`](crate::try_join), which registers them in one call of the store.
+///
+/// Cancellation safety: a call that is dropped unfinished is not torn; its try runs on, detached, and the
+/// transaction can only cancel, because its outcome was never heard.
+#[must_use = "a call does nothing until it is awaited"]
+pub struct Call<T, E> {
+    state: CallState<T, E>,
+}
+
+/// A call by wire name: it gives the action's result as JSON.
+pub type WireCall = Call<Payload, Rejection>;
+
+enum CallState<T, E> {
+    Prepared(Box<Prepared<T, E>>),
+    Running(BoxFuture<'static, Result<T, TryError<E>>>),
+    Done,
+}
+
+/// How a value is kept in the record, and read back.
+pub(crate) struct Keep<T> {
+    pub(crate) encode: fn(&T) -> Result<Payload, EncodeError>,
+    pub(crate) decode: fn(&Payload) -> Result<T, DecodeError>,
+}
+
+pub(crate) type Start<T, E> = Box<dyn FnOnce(TryCx) -> BoxFuture<'static, Tried<T, E>> + Send>;
+
+/// What a try itself returned.
+pub(crate) enum Tried<T, E> {
+    Succeeded(T),
+    Rejected(E),
+    Unkept(String),
+}
+
+/// A call whose branch is not registered yet.
+pub(crate) struct Prepared<T, E> {
+    pub(crate) tx: Tx,
+    pub(crate) wanted: Result<(ActionName, Payload), NotRun>,
+    pub(crate) policy: ActionPolicy,
+    pub(crate) keep: Keep<T>,
+    pub(crate) start: Option<Start<T, E>>,
+}
+
+/// A try under way.
+pub(crate) struct Trying<T, E> {
+    tx: Arc<TxInner>,
+    ordinal: Ordinal,
+    patience: Duration,
+    task: Task<Tried<T, E>>,
+}
+
+/// What came of a try, and which branch must be told that its outcome was heard.
+pub(crate) struct Answered<T, E> {
+    pub(crate) ordinal: Option<Ordinal>,
+    pub(crate) result: Result<T, TryError<E>>,
+}
+
+impl<T, E> fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Call")
+    }
+}
+
+impl<T: Send + 'static, E: Send + 'static> Call<T, E> {
+    pub(crate) fn new(prepared: Prepared<T, E>) -> Self {
+        Self { state: CallState::Prepared(Box::new(prepared)) }
+    }
+
+    /// The call before it starts; nothing if it was polled before.
+    pub(crate) fn into_prepared(self) -> Option<Prepared<T, E>> {
+        match self.state {
+            CallState::Prepared(prepared) => Some(*prepared),
+            CallState::Running(_) | CallState::Done => None,
+        }
+    }
+}
+
+impl<T: Send + 'static, E: Send + 'static> Future for Call<T, E> {
+    type Output = Result<T, TryError<E>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match std::mem::replace(&mut self.state, CallState::Done) {
+                CallState::Prepared(prepared) => self.state = CallState::Running(alone(*prepared).boxed()),
+                CallState::Running(mut running) => {
+                    let polled = running.as_mut().poll(cx);
+                    if polled.is_pending() {
+                        self.state = CallState::Running(running);
+                    }
+                    return polled;
+                }
+                // Like any other future, it must not be polled after its end.
+                CallState::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+// The state holds only boxed futures.
+impl<T, E> Unpin for Call<T, E> {}
+
+async fn alone<T: Send + 'static, E: Send + 'static>(prepared: Prepared<T, E>) -> Result<T, TryError<E>> {
+    let tx = Arc::clone(&prepared.tx.inner);
+    let mut prepared = prepared;
+    let wanted = prepared.wanted().map_err(TryError::NotRun)?;
+    let registered = tx.register(vec![wanted]).await.map_err(TryError::NotRun)?;
+    let Some(registered) = registered.into_iter().next() else {
+        return Err(TryError::NotRun(NotRun::Over(tx.gid.clone())));
+    };
+    let answered = prepared.start(registered).finish().await;
+    if let Some(ordinal) = answered.ordinal {
+        tx.hear(ordinal);
+    }
+    answered.result
+}
+
+impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
+    /// What is to be registered, or why the try cannot run. Asked once.
+    pub(crate) fn wanted(&mut self) -> Result<Wanted, NotRun> {
+        let over = Err(NotRun::Over(self.tx.inner.gid.clone()));
+        let (action, arguments) = std::mem::replace(&mut self.wanted, over)?;
+        Ok(Wanted { action, arguments })
+    }
+
+    /// Starts the try of a registered branch.
+    pub(crate) fn start(self, registered: Registered) -> Started<T, E> {
+        let tx = Arc::clone(&self.tx.inner);
+        let ordinal = registered.ordinal;
+        if !registered.yours {
+            return Started::Before(match registered.outcome {
+                TryOutcome::Succeeded(result) => match (self.keep.decode)(&result) {
+                    Ok(value) => Answered { ordinal: Some(ordinal), result: Ok(value) },
+                    Err(error) => unknown(UnknownTry::Unkept(error.to_string())),
+                },
+                TryOutcome::Refused | TryOutcome::Unknown => unknown(UnknownTry::Stopped),
+            });
+        }
+        let Some(start) = self.start else { return Started::Before(unknown(UnknownTry::Stopped)) };
+        let patience = self.policy.timeout.min(tx.time_left());
+        let hard_limit = self.policy.hard_limit.max(patience);
+        let action = match tx.action_of(ordinal) {
+            Some(action) => action,
+            None => return Started::Before(unknown(UnknownTry::Stopped)),
+        };
+        let cx = TryCx {
+            gid: tx.gid.clone(),
+            branch: ordinal,
+            action,
+            deadline: tx.deadline_at,
+            time_left: patience,
+        };
+        let (gid, keep, learner) = (tx.gid.clone(), self.keep.encode, Arc::clone(&tx));
+        let seam = Arc::clone(&tx.shared.seam);
+        let work = async move {
+            // Torn at the hard limit, and only there: its outcome stays unknown.
+            let Some(tried) = within(&*seam, hard_limit, inside(gid, start(cx))).await else {
+                return Tried::Unkept(format!("it was stopped after {hard_limit:?} (`hard_limit`)"));
+            };
+            let known = match &tried {
+                Tried::Succeeded(value) => match keep(value).map_err(|error| error.to_string()) {
+                    Ok(result) => match learner.fits(result.len()) {
+                        Ok(()) => Known::Succeeded(result),
+                        Err(why) => return Tried::Unkept(why),
+                    },
+                    Err(why) => return Tried::Unkept(why),
+                },
+                Tried::Rejected(_) => Known::Refused,
+                Tried::Unkept(_) => return tried,
+            };
+            learner.learn(ordinal, known);
+            tried
+        };
+        let work = tx.shared.tracker.track_future(work);
+        let task = Task::spawn(&*tx.shared.seam, work);
+        Started::Running(Trying { tx, ordinal, patience, task })
+    }
+}
+
+/// A registered branch whose try runs, or is known not to run here.
+pub(crate) enum Started<T, E> {
+    Running(Trying<T, E>),
+    Before(Answered<T, E>),
+}
+
+impl<T: Send + 'static, E: Send + 'static> Started<T, E> {
+    /// Waits for the try, no longer than its caller may.
+    pub(crate) async fn finish(self) -> Answered<T, E> {
+        let mut trying = match self {
+            Self::Running(trying) => trying,
+            Self::Before(answered) => return answered,
+        };
+        let ended = trying.task.join_within(&*trying.tx.shared.seam, trying.patience).await;
+        let heard = Some(trying.ordinal);
+        match ended {
+            Some(Ended::Done(Tried::Succeeded(value))) => Answered { ordinal: heard, result: Ok(value) },
+            Some(Ended::Done(Tried::Rejected(error))) => {
+                Answered { ordinal: heard, result: Err(TryError::Rejected(error)) }
+            }
+            Some(Ended::Done(Tried::Unkept(why))) => unknown(UnknownTry::Unkept(why)),
+            Some(Ended::Panicked(message)) => unknown(UnknownTry::Panicked(message)),
+            Some(Ended::Aborted) => unknown(UnknownTry::Stopped),
+            None => unknown(UnknownTry::TimedOut),
+        }
+    }
+}
+
+fn unknown<T, E>(why: UnknownTry) -> Answered<T, E> {
+    Answered { ordinal: None, result: Err(TryError::Unknown(why)) }
+}
+
+/// A call by wire name.
+pub(crate) fn by_wire_name<A: Serialize + ?Sized>(tx: &Tx, action: &str, arguments: &A) -> WireCall {
+    let shared = &tx.inner.shared;
+    let found = ActionName::new(action).map_err(NotRun::from).and_then(|name| {
+        let (name, hosted) = shared.registry.called(name.participant(), name.action(), name.version())?;
+        if hosted.action.attempt.is_none() {
+            return Err(NotRun::TypedOnly(name.to_string()));
+        }
+        Ok((name, Arc::clone(hosted), Payload::encode(arguments)?))
+    });
+    let keep =
+        Keep { encode: |payload: &Payload| Ok(payload.clone()), decode: |payload| Ok(payload.clone()) };
+    let (wanted, policy, start) = match found {
+        Ok((name, hosted, payload)) => {
+            let policy = *hosted.policy();
+            let arguments = payload.clone();
+            let start: Start<Payload, Rejection> =
+                Box::new(move |cx| try_by_wire_name(&hosted, cx, arguments));
+            (Ok((name, payload)), policy, Some(start))
+        }
+        Err(error) => (Err(error), ActionPolicy::new(), None),
+    };
+    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start })
+}
+
+fn try_by_wire_name(
+    hosted: &crate::runtime::Hosted,
+    cx: TryCx,
+    arguments: Payload,
+) -> BoxFuture<'static, Tried<Payload, Rejection>> {
+    let Some(attempt) = &hosted.action.attempt else {
+        return std::future::ready(Tried::Unkept("it has no try by wire name".into())).boxed();
+    };
+    match attempt(cx, arguments) {
+        // A try that cannot read its arguments has not begun.
+        Err(error) => std::future::ready(Tried::Rejected(Rejection(Box::new(error)))).boxed(),
+        Ok(work) => async move {
+            match work.await {
+                Ok(result) => Tried::Succeeded(result),
+                Err(TryFailure::Rejected(error)) => Tried::Rejected(Rejection(error)),
+                Err(TryFailure::Unkept(error)) => Tried::Unkept(error.to_string()),
+            }
+        }
+        .boxed(),
+    }
+}

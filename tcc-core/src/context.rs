@@ -1,0 +1,91 @@
+//! What a handler is told about the call it serves.
+
+use std::time::Duration;
+
+use crate::{
+    gid::Gid,
+    name::{ActionName, Ordinal},
+    record::{Direction, Reason},
+    time::Timestamp,
+};
+
+macro_rules! context {
+    ($(#[$doc:meta])* $name:ident, $phase:literal, { $($(#[$field_doc:meta])* $field:ident: $type:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            pub(crate) gid: Gid,
+            pub(crate) branch: Ordinal,
+            pub(crate) action: ActionName,
+            $(pub(crate) $field: $type,)*
+        }
+
+        impl $name {
+            /// The transaction.
+            #[must_use]
+            pub fn gid(&self) -> &Gid {
+                &self.gid
+            }
+
+            /// Place of the branch in its transaction.
+            #[must_use]
+            pub fn branch(&self) -> Ordinal {
+                self.branch
+            }
+
+            /// Wire name of the action, as the branch was registered.
+            #[must_use]
+            pub fn action(&self) -> &ActionName {
+                &self.action
+            }
+
+            /// A key to hand to external services: the same whenever this phase of this branch runs
+            /// again, and different for every other phase and branch.
+            #[must_use]
+            pub fn idempotency_key(&self) -> String {
+                format!("{}/{}/{}", self.gid, self.branch, $phase)
+            }
+
+            $($(#[$field_doc])*
+            #[must_use]
+            pub fn $field(&self) -> $type {
+                self.$field
+            })*
+        }
+    };
+}
+
+context! {
+    /// What a try is told.
+    TryCx, "try", {
+        /// When the transaction is cancelled if it is not decided, in server time.
+        deadline: Timestamp,
+        /// How long its caller waits for it, from its start.
+        time_left: Duration,
+    }
+}
+
+context! {
+    /// What a confirm is told.
+    ConfirmCx, "confirm", {
+        /// Number of this attempt, from 1.
+        attempt: u32,
+        /// Number of the claim this attempt runs under; never goes back.
+        epoch: u64,
+    }
+}
+
+context! {
+    /// What a cancel is told.
+    CancelCx, "cancel", {
+        /// Number of this attempt, from 1.
+        attempt: u32,
+        /// Number of the claim this attempt runs under; never goes back.
+        epoch: u64,
+        /// The transaction's decision. A branch whose try was refused is cancelled even if the rest is
+        /// confirmed.
+        decided: Direction,
+        /// Why it was decided so.
+        reason: Reason,
+    }
+}

@@ -1,0 +1,190 @@
+//! What macro expansions name. Not part of the public interface.
+
+use std::error::Error;
+
+use futures_util::FutureExt;
+use serde::{Serialize, de::DeserializeOwned};
+
+pub use futures_util::future::BoxFuture as LifetimeBoxFuture;
+pub use std::{
+    borrow::Cow, boxed::Box, future::Future, option::Option, pin::Pin, result::Result, string::String,
+    sync::Arc, vec::Vec,
+};
+
+pub use crate::{
+    action::{CancelFn, ConfirmFn, TryFailure, TryFn, decode_outcome, decode_result},
+    join::try_join,
+    payload::{ArgumentsReader, ArgumentsWriter},
+};
+
+use crate::{
+    action::{Action, ActionPolicy},
+    call::{Call, Keep, Prepared, Start, Tried},
+    context::TryCx,
+    error::TransactionError,
+    outcome::{Keyed, PhaseError},
+    participant::Participant,
+    payload::Payload,
+    transaction::{Failed, KeyedTransaction, Transaction},
+    tx::Tx,
+};
+
+/// A boxed future that owns what it uses.
+pub type BoxFuture<T> = LifetimeBoxFuture<'static, T>;
+
+/// The return type of a try method, whatever alias it is written as.
+#[diagnostic::on_unimplemented(
+    message = "a try method cannot return `{Self}`",
+    label = "not a result that can be kept",
+    note = "it must be `Result<T, E>` where `T` is `Serialize + DeserializeOwned + Send + 'static` and `E` is `std::error::Error + Send + Sync + 'static`"
+)]
+pub trait TryReturn: Send + 'static {
+    /// What a try that succeeds gives.
+    type Ok: Serialize + DeserializeOwned + Send + 'static;
+    /// What a try that is rejected gives.
+    type Error: Error + Send + Sync + 'static;
+
+    /// As a plain result.
+    fn into_result(self) -> Result<Self::Ok, Self::Error>;
+}
+
+impl<T, E> TryReturn for Result<T, E>
+where
+    T: Serialize + DeserializeOwned + Send + 'static,
+    E: Error + Send + Sync + 'static,
+{
+    type Ok = T;
+    type Error = E;
+
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+/// The return type of a confirm or cancel method.
+#[diagnostic::on_unimplemented(
+    message = "a confirm or cancel method cannot return `{Self}`",
+    label = "expected `Result<(), PhaseError>`"
+)]
+pub trait PhaseReturn {
+    /// As a plain result.
+    fn into_result(self) -> Result<(), PhaseError>;
+}
+
+impl PhaseReturn for Result<(), PhaseError> {
+    fn into_result(self) -> Self {
+        self
+    }
+}
+
+/// The return type of a transaction function.
+#[diagnostic::on_unimplemented(
+    message = "a transaction function cannot return `{Self}`",
+    label = "expected `Result<T, E>` where `E: From<TransactionError>`"
+)]
+pub trait TransactionReturn {
+    /// What it gives when it is confirmed.
+    type Ok;
+    /// What it gives when it is not.
+    type Error;
+    /// What it returns when it has a business key.
+    type Keyed;
+}
+
+impl<T, E> TransactionReturn for Result<T, E> {
+    type Ok = T;
+    type Error = E;
+    type Keyed = Result<Keyed<T>, E>;
+}
+
+/// Keeps the result of a try called by wire name.
+///
+/// # Errors
+/// When it was rejected, or its result cannot be kept.
+pub fn encode_try<R: TryReturn>(result: R) -> Result<Payload, TryFailure> {
+    let value = result.into_result().map_err(|error| TryFailure::Rejected(Box::new(error)))?;
+    Payload::encode(&value).map_err(TryFailure::Unkept)
+}
+
+/// Makes an action of a macro's handlers.
+#[must_use]
+pub fn action(
+    name: &'static str,
+    version: u32,
+    policy: ActionPolicy,
+    attempt: Option<TryFn>,
+    confirm: ConfirmFn,
+    cancel: CancelFn,
+) -> Action {
+    Action::from_parts(name.to_owned(), version, policy, attempt, confirm, cancel)
+}
+
+/// What a client method calls.
+pub fn call<P, R, F, Fut>(
+    tx: &Tx,
+    participant: &str,
+    action: &'static str,
+    version: u32,
+    policy: ActionPolicy,
+    arguments: ArgumentsWriter,
+    start: F,
+) -> Call<R::Ok, R::Error>
+where
+    P: Participant,
+    R: TryReturn,
+    F: FnOnce(Arc<P>, TryCx) -> Fut + Send + 'static,
+    Fut: Future<Output = R> + Send + 'static,
+{
+    let registry = &tx.inner.shared.registry;
+    let found = registry.called(participant, action, version).and_then(|(wire, _)| {
+        let value = registry.value::<P>(participant, &wire)?;
+        Ok((wire, value, arguments.finish()?))
+    });
+    let (wanted, start) = match found {
+        Ok((wire, value, payload)) => {
+            let start: Start<R::Ok, R::Error> = Box::new(move |cx| {
+                start(value, cx)
+                    .map(|returned| match returned.into_result() {
+                        Ok(value) => Tried::Succeeded(value),
+                        Err(error) => Tried::Rejected(error),
+                    })
+                    .boxed()
+            });
+            (Ok((wire, payload)), Some(start))
+        }
+        Err(error) => (Err(error), None),
+    };
+    let keep = Keep { encode: |value: &R::Ok| Payload::encode(value), decode: decode_result };
+    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start })
+}
+
+/// Runs the body of a transaction function.
+///
+/// # Errors
+/// The body's own, or the transaction's.
+pub async fn run<T, E, F>(transaction: Transaction, body: F) -> Result<T, E>
+where
+    E: From<TransactionError>,
+    F: AsyncFnOnce(&Tx) -> Result<T, E>,
+{
+    transaction.execute(body).await.map_err(own)
+}
+
+/// Runs the body of a transaction function that has a business key.
+///
+/// # Errors
+/// The body's own, or the transaction's.
+pub async fn run_keyed<T, E, F>(transaction: KeyedTransaction, body: F) -> Result<Keyed<T>, E>
+where
+    E: From<TransactionError>,
+    F: AsyncFnOnce(&Tx) -> Result<T, E>,
+{
+    transaction.execute(body).await.map_err(own)
+}
+
+fn own<E: From<TransactionError>>(failed: Failed<E>) -> E {
+    match failed {
+        Failed::Own(error, ..) => error,
+        Failed::Transaction(error) => error.into(),
+    }
+}

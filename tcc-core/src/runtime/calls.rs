@@ -1,0 +1,83 @@
+//! Calls of the store: each repeated until it is answered or the caller's patience ends (rule 14).
+
+use std::time::Duration;
+
+use super::Shared;
+use crate::{
+    gid::Gid,
+    machine::{Op, Operation, Refusal},
+    outcome::Outcome,
+    record::Record,
+    retry::jittered,
+    seam::within,
+    store::{StoreError, StoreErrorKind},
+};
+
+const REPEAT_BASE: Duration = Duration::from_millis(20);
+const REPEAT_CAP: Duration = Duration::from_secs(1);
+
+/// What a patient call came to.
+pub(crate) type Called<T> = Result<Result<T, Refusal>, StoreError>;
+
+impl Shared {
+    /// Applies an operation, again and again until the store answers; at least once, and no longer than
+    /// `patience` after that.
+    pub(crate) async fn call<O: Operation>(&self, gid: &Gid, op: O, patience: Duration) -> Called<O::Answer> {
+        let op: Op = op.into_op();
+        let started = self.seam.elapsed();
+        let mut wait = REPEAT_BASE;
+        loop {
+            let error = match self.call_once(gid, op.clone()).await {
+                Ok(Ok(answer)) => match O::answer(answer) {
+                    Some(answer) => return Ok(Ok(answer)),
+                    None => {
+                        return Err(StoreError::new(
+                            StoreErrorKind::Corrupt,
+                            "the store answered another question",
+                        ));
+                    }
+                },
+                Ok(Err(refusal)) => return Ok(Err(refusal)),
+                Err(error) => error,
+            };
+            let waited = self.seam.elapsed().saturating_sub(started);
+            // Memory full refuses beginnings at once, so that work in flight can drain.
+            if error.kind() != StoreErrorKind::Unavailable || waited + wait > patience {
+                return Err(error);
+            }
+            self.seam.sleep(jittered(wait, self.seam.random())).await;
+            wait = (wait * 2).min(REPEAT_CAP);
+        }
+    }
+
+    async fn call_once(
+        &self,
+        gid: &Gid,
+        op: Op,
+    ) -> Result<Result<crate::machine::Answer, Refusal>, StoreError> {
+        let applied = self.in_time(self.store.apply(gid, op)).await?;
+        self.clock.hear(applied.now);
+        Ok(applied.result)
+    }
+
+    /// The record of a transaction, asked for once.
+    pub(crate) async fn load(&self, gid: &Gid) -> Result<Option<Record>, StoreError> {
+        self.in_time(self.store.load(gid)).await
+    }
+
+    /// How a transaction stands, asked for once.
+    pub(crate) async fn outcome(&self, gid: &Gid) -> Result<Option<Outcome>, StoreError> {
+        Ok(self.load(gid).await?.map(|record| record.outcome()))
+    }
+
+    pub(crate) async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let limit = self.config.store_timeout;
+        within(&*self.seam, limit, call).await.unwrap_or_else(|| {
+            let message = format!("the store did not answer within {limit:?} (`store_timeout`)");
+            Err(StoreError::new(StoreErrorKind::Unavailable, message))
+        })
+    }
+}

@@ -1,0 +1,127 @@
+//! The participants this process hosts.
+
+use std::{any::Any, collections::BTreeMap, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use super::StartError;
+use crate::{
+    action::{Action, ActionPolicy},
+    error::NotRun,
+    name::{ActionName, Name},
+    participant::Participant,
+};
+
+/// Participants by name, actions by wire name.
+#[derive(Debug, Default)]
+pub(crate) struct Registry {
+    participants: BTreeMap<Name, Option<Arc<dyn Any + Send + Sync>>>,
+    actions: BTreeMap<ActionName, Arc<Hosted>>,
+}
+
+/// An action hosted here.
+#[derive(Debug)]
+pub(crate) struct Hosted {
+    pub(crate) action: Action,
+    /// Bounds its confirms and cancels in this process.
+    pub(crate) permits: Arc<Semaphore>,
+}
+
+impl Hosted {
+    pub(crate) fn policy(&self) -> &ActionPolicy {
+        &self.action.policy
+    }
+}
+
+/// A participant as it was handed to the builder.
+pub(crate) struct Offer {
+    pub(crate) name: String,
+    pub(crate) value: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) actions: Vec<Action>,
+}
+
+impl Registry {
+    pub(crate) fn of(offers: Vec<Offer>) -> Result<Self, StartError> {
+        let mut registry = Self::default();
+        for offer in offers {
+            let participant = Name::new(&offer.name).map_err(StartError::Name)?;
+            if registry.participants.insert(participant.clone(), offer.value).is_some() {
+                return Err(StartError::ParticipantTwice(participant));
+            }
+            for action in offer.actions {
+                registry.add(&participant, action)?;
+            }
+        }
+        Ok(registry)
+    }
+
+    fn add(&mut self, participant: &Name, action: Action) -> Result<(), StartError> {
+        let versions =
+            std::iter::once(action.version).chain(action.reads.iter().map(|(version, _)| *version));
+        let names = versions
+            .map(|version| ActionName::from_parts(participant, &action.name, version))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StartError::Name)?;
+        let permits = Arc::new(Semaphore::new(action.policy.concurrency.min(Semaphore::MAX_PERMITS)));
+        let hosted = Arc::new(Hosted { action, permits });
+        for name in names {
+            if self.actions.insert(name.clone(), Arc::clone(&hosted)).is_some() {
+                return Err(StartError::ActionTwice(name));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn participants(&self) -> Vec<Name> {
+        self.participants.keys().cloned().collect()
+    }
+
+    pub(crate) fn hosts(&self, participant: &str) -> bool {
+        self.participants.contains_key(participant)
+    }
+
+    pub(crate) fn action(&self, name: &ActionName) -> Option<&Arc<Hosted>> {
+        self.actions.get(name)
+    }
+
+    /// The action a caller names, hosted under exactly that version.
+    pub(crate) fn called(
+        &self,
+        participant: &str,
+        action: &str,
+        version: u32,
+    ) -> Result<(ActionName, &Arc<Hosted>), NotRun> {
+        let Some(name) = self.participants.get_key_value(participant).map(|(name, _)| name) else {
+            return Err(self.no_participant(participant));
+        };
+        let wire = ActionName::from_parts(name, action, version)?;
+        match self.actions.get(&wire).filter(|hosted| hosted.action.version == version) {
+            Some(hosted) => Ok((wire, hosted)),
+            None => Err(NotRun::NoAction { participant: participant.to_owned(), action: wire.to_string() }),
+        }
+    }
+
+    /// The value a typed client calls.
+    pub(crate) fn value<P: Participant>(
+        &self,
+        participant: &str,
+        action: &ActionName,
+    ) -> Result<Arc<P>, NotRun> {
+        let value = self.participants.get(participant).cloned().flatten();
+        value.and_then(|value| value.downcast::<P>().ok()).ok_or_else(|| NotRun::NoAction {
+            participant: participant.to_owned(),
+            action: action.to_string(),
+        })
+    }
+
+    /// The longest any try may run.
+    pub(crate) fn hard_limit(&self) -> std::time::Duration {
+        self.actions.values().map(|hosted| hosted.policy().hard_limit).max().unwrap_or_default()
+    }
+
+    fn no_participant(&self, participant: &str) -> NotRun {
+        let known: Vec<&str> = self.participants.keys().map(Name::as_str).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+        NotRun::NoParticipant { participant: participant.to_owned(), known }
+    }
+}

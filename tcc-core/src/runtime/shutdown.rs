@@ -1,0 +1,29 @@
+//! Stopping: take nothing new, drain within the grace, hand the rest over.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::Shared;
+use crate::seam::{Task, within};
+
+impl Shared {
+    /// Waits for the word to stop, and stops.
+    pub(crate) async fn stop(self: Arc<Self>, reader: Option<Task<()>>, sweeper: Task<()>, keeper: Task<()>) {
+        self.stopping.cancelled().await;
+        self.accepting.store(false, Ordering::SeqCst);
+        for mut task in reader.into_iter().chain([sweeper]) {
+            task.abort();
+            task.join().await;
+        }
+        self.tracker.close();
+        if within(&*self.seam, self.config.grace, self.tracker.wait()).await.is_none() {
+            // Handlers that still run are stopped, and their branches released for others to take.
+            self.handing_over.cancel();
+            within(&*self.seam, self.config.grace, self.tracker.wait()).await;
+        }
+        // From here on the leases of what is left run out, and other processes cancel or drive it.
+        let mut keeper = keeper;
+        keeper.abort();
+        keeper.join().await;
+        self.stopped.cancel();
+    }
+}

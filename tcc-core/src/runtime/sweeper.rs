@@ -1,0 +1,62 @@
+//! Looking after transactions whose timer ran out, whoever began them (rules 7, 8 and 12).
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::Shared;
+use crate::{gid::Gid, machine::Sweep, retry::jittered};
+
+/// Sweeps under way at a time.
+const AT_ONCE: usize = 16;
+
+impl Shared {
+    /// Sweeps every shard, over and over; ends only by being aborted.
+    pub(crate) async fn sweep(self: Arc<Self>) {
+        loop {
+            let mut more = false;
+            for shard in 0..self.store.shards() {
+                match self.in_time(self.store.due(shard, self.config.sweep_max)).await {
+                    Ok(due) => {
+                        more |= due.len() >= self.config.sweep_max;
+                        stream::iter(due).for_each_concurrent(AT_ONCE, |gid| self.sweep_one(gid)).await;
+                    }
+                    Err(error) => {
+                        more = false;
+                        self.trouble("looking for due transactions", None, &error);
+                    }
+                }
+            }
+            // Processes that started together must not sweep together.
+            let pause = self.config.sweep_interval;
+            let pause = if more { pause / 20 } else { pause };
+            self.seam.sleep(jittered(pause, self.seam.random())).await;
+        }
+    }
+
+    /// Each transaction fails alone.
+    async fn sweep_one(&self, gid: Gid) {
+        let sweep = Sweep { by: self.process.clone() };
+        match self.call(&gid, sweep, std::time::Duration::ZERO).await {
+            Ok(Ok(swept)) => {
+                if let Some(reason) = swept.decided {
+                    tracing::info!(%gid, %reason, "a transaction nobody decided is cancelled");
+                    self.tell_decision(&gid).await;
+                }
+            }
+            Ok(Err(_)) => {}
+            Err(error) => self.trouble("sweeping", Some(&gid), &error),
+        }
+    }
+
+    async fn tell_decision(&self, gid: &Gid) {
+        if self.events.receiver_count() == 0 {
+            return;
+        }
+        if let Ok(Some(outcome)) = self.outcome(gid).await {
+            if let Some(decision) = outcome.decision {
+                self.emit(|| crate::event::Event::Decided { gid: gid.clone(), decision });
+            }
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! Beginning, running and ending a transaction.
+
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    error::{Abort, InvalidInput, TransactionError, TransactionErrorKind as Kind},
+    gid::Gid,
+    machine::{Begin, Begun, Create},
+    name::{BusinessKey, Name},
+    outcome::{Keyed, Outcome},
+    record::{Direction, Reason, TransactionState},
+    runtime::{Shared, chain},
+    seam::{Ended, within},
+    store::StoreErrorKind,
+    tx::{self, Deciding, Settled, Tx, TxInner},
+};
+
+/// Longest pause between two looks at a transaction someone else finishes.
+const LOOK_CAP: Duration = Duration::from_millis(500);
+/// How often a begin is repeated whose key was freed between two looks.
+const KEY_ROUNDS: u32 = 3;
+
+/// A transaction that is described and not begun.
+#[must_use = "a transaction does nothing until it is run or begun"]
+#[derive(Debug)]
+pub struct Transaction {
+    shared: Arc<Shared>,
+    name: String,
+    timeout: Option<Duration>,
+    wait_final: Option<Duration>,
+}
+
+/// A transaction with a business key that is described and not begun.
+#[must_use = "a transaction does nothing until it is run or begun"]
+#[derive(Debug)]
+pub struct KeyedTransaction {
+    plain: Transaction,
+    key: String,
+    again_after_cancel: bool,
+}
+
+/// What a closure ran into: its own error, or the transaction's.
+pub(crate) enum Failed<E> {
+    Own(E, Gid, Name),
+    Transaction(TransactionError),
+}
+
+impl Transaction {
+    pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
+        Self { shared, name: name.to_owned(), timeout: None, wait_final: None }
+    }
+
+    /// Cancels the transaction if it is not decided within this time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Returns when every branch is final, waiting no longer than this after the decision; without it
+    /// the decision is enough, which never changes and is carried out whatever happens.
+    pub fn wait_final(mut self, at_most: Duration) -> Self {
+        self.wait_final = Some(at_most);
+        self
+    }
+
+    /// Gives the operation a business key: 1 to 512 bytes of the caller's own id for it. A second
+    /// transaction of the same name and key does not run; it gets the first one's outcome.
+    pub fn key(self, key: impl AsRef<str>) -> KeyedTransaction {
+        KeyedTransaction { plain: self, key: key.as_ref().to_owned(), again_after_cancel: false }
+    }
+
+    /// Runs a closure in a transaction: `Ok` decides confirm; `Err`, a panic, a dropped future or the
+    /// deadline decides cancel. A panic goes on when cancel is decided.
+    ///
+    /// Cancellation safety: if this future is dropped while the closure runs, the transaction is
+    /// cancelled; if it is dropped while it decides, the decision is pursued.
+    ///
+    /// # Errors
+    /// A [`TransactionError`] that tells an aborted closure from a transaction that was cancelled for
+    /// another reason, one that never began, and one whose decision is not known.
+    pub async fn run<T, F>(self, closure: F) -> Result<T, TransactionError>
+    where
+        F: AsyncFnOnce(&Tx) -> Result<T, Abort>,
+    {
+        self.execute(closure).await.map_err(aborted)
+    }
+
+    /// Begins a transaction that is ended by hand. Dropping it undecided cancels it.
+    ///
+    /// # Errors
+    /// When it cannot begin.
+    pub async fn begin(self) -> Result<OpenTransaction, TransactionError> {
+        let permit = self.permit()?;
+        let create = self.create(None)?;
+        let inner = TxInner::new(Arc::clone(&self.shared), create, false, permit);
+        Ok(OpenTransaction { tx: Tx { inner }, wait_final: self.wait_final })
+    }
+
+    pub(crate) async fn execute<T, E, F>(self, closure: F) -> Result<T, Failed<E>>
+    where
+        F: AsyncFnOnce(&Tx) -> Result<T, E>,
+    {
+        let open = self.begin().await.map_err(Failed::Transaction)?;
+        open.execute(closure).await
+    }
+
+    /// Everything that can refuse a beginning before the store is asked.
+    fn permit(&self) -> Result<OwnedSemaphorePermit, TransactionError> {
+        if let Some(outer) = tx::outer() {
+            let message =
+                format!("transaction `{}` was begun inside {outer}; hand its `Tx` down instead", self.name);
+            return Err(TransactionError::new(Kind::Nested, message));
+        }
+        if !self.shared.accepting.load(Ordering::SeqCst) {
+            return Err(TransactionError::new(
+                Kind::ShuttingDown,
+                "the runtime is shutting down and begins no transaction",
+            ));
+        }
+        Arc::clone(&self.shared.open).try_acquire_owned().map_err(|_| {
+            let message = format!(
+                "{} transactions are open in this process (`open_max`); begin later",
+                self.shared.config.open_max
+            );
+            TransactionError::new(Kind::Overloaded, message)
+        })
+    }
+
+    fn create(&self, key: Option<BusinessKey>) -> Result<Create, TransactionError> {
+        let (shared, config) = (&self.shared, &self.shared.config);
+        let name = Name::new(&self.name).map_err(invalid)?;
+        let timeout = self.timeout.unwrap_or(config.timeout);
+        if timeout < Duration::from_millis(1) {
+            return Err(TransactionError::new(
+                Kind::Invalid,
+                "the transaction's timeout must be at least 1 ms",
+            ));
+        }
+        let needed = config.retention_needed(timeout, shared.registry.hard_limit());
+        if config.retention < needed {
+            let message = format!(
+                "the transaction's timeout {timeout:?} needs a `retention` of at least {needed:?}; it is {:?}",
+                config.retention
+            );
+            return Err(TransactionError::new(Kind::Invalid, message));
+        }
+        let now = shared.clock.now();
+        let shards = shared.store.shards();
+        let shard = match &key {
+            Some(key) => crate::gid::shard_of_key(&name, key, shards),
+            None => (shared.seam.random() % u64::from(shards)) as u16,
+        };
+        Ok(Create {
+            gid: Gid::new(now, shared.seam.random(), shard),
+            name,
+            key,
+            initiator: shared.process.clone(),
+            deadline_at: now + timeout,
+            lease_ms: crate::time::millis(config.lease),
+            retention_ms: crate::time::millis(config.retention),
+        })
+    }
+}
+
+impl KeyedTransaction {
+    /// Cancels the transaction if it is not decided within this time.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.plain = self.plain.timeout(timeout);
+        self
+    }
+
+    /// Returns when every branch is final, waiting no longer than this after the decision.
+    pub fn wait_final(mut self, at_most: Duration) -> Self {
+        self.plain = self.plain.wait_final(at_most);
+        self
+    }
+
+    /// Lets the key begin again once its transaction is cancelled. By default it does not: same key,
+    /// same answer.
+    pub fn again_after_cancel(mut self, again: bool) -> Self {
+        self.again_after_cancel = again;
+        self
+    }
+
+    /// Runs a closure in the transaction if its key is new, like [`Transaction::run`]; else waits for the
+    /// first one's decision, no longer than this one's timeout, and gives how it stands.
+    ///
+    /// # Errors
+    /// As [`Transaction::run`].
+    pub async fn run<T, F>(self, closure: F) -> Result<Keyed<T>, TransactionError>
+    where
+        F: AsyncFnOnce(&Tx) -> Result<T, Abort>,
+    {
+        self.execute(closure).await.map_err(aborted)
+    }
+
+    /// Begins the transaction if its key is new.
+    ///
+    /// # Errors
+    /// When it cannot begin.
+    pub async fn begin(self) -> Result<Keyed<OpenTransaction>, TransactionError> {
+        let key = BusinessKey::new(&self.key).map_err(invalid)?;
+        let plain = self.plain;
+        let patience = plain.timeout.unwrap_or(plain.shared.config.timeout);
+        for _ in 0..KEY_ROUNDS {
+            let permit = plain.permit()?;
+            let create = plain.create(Some(key.clone()))?;
+            let (gid, name) = (create.gid.clone(), create.name.clone());
+            let begin = Begin { create: create.clone(), again_after_cancel: self.again_after_cancel };
+            match plain.shared.call(&gid, begin, patience).await {
+                Ok(Ok(Begun::New)) => {
+                    let inner = TxInner::new(Arc::clone(&plain.shared), create, true, permit);
+                    return Ok(Keyed::First(OpenTransaction {
+                        tx: Tx { inner },
+                        wait_final: plain.wait_final,
+                    }));
+                }
+                Ok(Ok(Begun::Taken(first))) => {
+                    drop(permit);
+                    if let Some(outcome) = plain.joined(&first, &name, patience).await? {
+                        return Ok(Keyed::Repeated(outcome));
+                    }
+                }
+                Ok(Err(refusal)) => {
+                    return Err(TransactionError::new(Kind::Invalid, refusal.to_string()).of(&gid, &name));
+                }
+                Err(error) => {
+                    let message = format!("the store did not begin the transaction: {}", chain(&error));
+                    return Err(TransactionError::new(Kind::Store, message).of(&gid, &name).caused_by(error));
+                }
+            }
+        }
+        Err(TransactionError::new(
+            Kind::Store,
+            format!("the transaction that holds key {key} came and went; try again"),
+        ))
+    }
+
+    pub(crate) async fn execute<T, E, F>(self, closure: F) -> Result<Keyed<T>, Failed<E>>
+    where
+        F: AsyncFnOnce(&Tx) -> Result<T, E>,
+    {
+        match self.begin().await.map_err(Failed::Transaction)? {
+            Keyed::First(open) => open.execute(closure).await.map(Keyed::First),
+            Keyed::Repeated(outcome) => Ok(Keyed::Repeated(outcome)),
+        }
+    }
+}
+
+impl Transaction {
+    /// Waits for the first transaction of a key; nothing if it is gone.
+    async fn joined(
+        &self,
+        first: &Gid,
+        name: &Name,
+        patience: Duration,
+    ) -> Result<Option<Outcome>, TransactionError> {
+        let far_enough = |outcome: &Outcome| match self.wait_final {
+            Some(_) => outcome.is_final() || outcome.parked > 0,
+            None => outcome.decision.is_some(),
+        };
+        let patience = patience + self.wait_final.unwrap_or_default();
+        self.shared.wait_until(first, patience, far_enough).await.map_err(|error| {
+            let message = format!(
+                "the key belongs to this transaction, and the store does not say how it stands: {}",
+                chain(&error)
+            );
+            TransactionError::new(Kind::Store, message).of(first, name).caused_by(error)
+        })
+    }
+}
+
+/// A transaction begun by hand. Dropping it undecided cancels it.
+#[derive(Debug)]
+pub struct OpenTransaction {
+    tx: Tx,
+    wait_final: Option<Duration>,
+}
+
+impl std::ops::Deref for OpenTransaction {
+    type Target = Tx;
+
+    fn deref(&self) -> &Tx {
+        &self.tx
+    }
+}
+
+impl OpenTransaction {
+    /// Decides confirm, if every branch was tried and its outcome heard.
+    ///
+    /// Cancellation safety: if this future is dropped, the decision is pursued.
+    ///
+    /// # Errors
+    /// When the transaction is decided to be cancelled instead, or its decision is not known.
+    pub async fn commit(self) -> Result<(), TransactionError> {
+        self.end(Direction::Confirm, Reason::Committed).await
+    }
+
+    /// Decides cancel.
+    ///
+    /// Cancellation safety: if this future is dropped, the decision is pursued.
+    ///
+    /// # Errors
+    /// When the decision is not known, or was made before.
+    pub async fn cancel(self) -> Result<(), TransactionError> {
+        self.end(Direction::Cancel, Reason::Aborted).await
+    }
+
+    async fn end(&self, direction: Direction, reason: Reason) -> Result<(), TransactionError> {
+        let inner = &self.tx.inner;
+        let deciding = inner.decide(direction, reason);
+        let (settled, ended) = match deciding {
+            None => return Err(self.error(Kind::Lost, "the transaction was decided before".into())),
+            Some(Deciding::Nothing) => return Ok(()),
+            Some(Deciding::Task(mut task, ended)) => match task.join().await {
+                Ended::Done(settled) => (settled?, ended),
+                Ended::Panicked(_) | Ended::Aborted => {
+                    return Err(self.error(
+                        Kind::Undecided,
+                        "the decision's task was stopped; ask for the outcome".into(),
+                    ));
+                }
+            },
+        };
+        if let Some(limit) = self.wait_final {
+            self.wait_for_end(&settled, ended, limit).await?;
+        }
+        let Settled { decision, state } = settled;
+        if decision.direction == direction {
+            return Ok(());
+        }
+        let message = format!("the transaction is {state}, because {}", decision.reason);
+        Err(self.error(Kind::Cancelled(decision.reason), message))
+    }
+
+    async fn wait_for_end(
+        &self,
+        settled: &Settled,
+        ended: oneshot::Receiver<TransactionState>,
+        limit: Duration,
+    ) -> Result<(), TransactionError> {
+        let inner = &self.tx.inner;
+        if settled.state.is_final() {
+            return Ok(());
+        }
+        let shared = &inner.shared;
+        let far_enough = |outcome: &Outcome| outcome.is_final() || outcome.parked > 0;
+        let outcome = tokio::select! {
+            biased;
+            Ok(_) = ended => return Ok(()),
+            outcome = shared.wait_until(&inner.gid, limit, far_enough) => outcome,
+        };
+        match outcome {
+            Ok(Some(outcome)) if outcome.is_final() => Ok(()),
+            Ok(Some(outcome)) => {
+                let parked = if outcome.parked > 0 { " and waits for an operator" } else { "" };
+                let message = format!("the transaction is {}{parked}; the decision stands", outcome.state);
+                Err(self.error(Kind::NotFinal, message).with_outcome(outcome))
+            }
+            Ok(None) => Err(self.error(Kind::Lost, "the record is gone".into())),
+            Err(error) => {
+                let message = format!(
+                    "{} is decided; the store does not say how it stands: {}",
+                    settled.decision.direction,
+                    chain(&error)
+                );
+                Err(self.error(Kind::NotFinal, message).caused_by(error))
+            }
+        }
+    }
+
+    fn error(&self, kind: Kind, message: String) -> TransactionError {
+        TransactionError::new(kind, message).of(&self.tx.inner.gid, &self.tx.inner.name)
+    }
+
+    pub(crate) async fn execute<T, E, F>(self, closure: F) -> Result<T, Failed<E>>
+    where
+        F: AsyncFnOnce(&Tx) -> Result<T, E>,
+    {
+        let inner = Arc::clone(&self.tx.inner);
+        let seam = Arc::clone(&inner.shared.seam);
+        let work = AssertUnwindSafe(tx::inside(inner.gid.clone(), closure(&self.tx))).catch_unwind();
+        match within(&*seam, inner.time_left(), work).await {
+            Some(Ok(Ok(value))) => {
+                self.end(Direction::Confirm, Reason::Committed).await.map_err(Failed::Transaction)?;
+                Ok(value)
+            }
+            Some(Ok(Err(error))) => {
+                self.end(Direction::Cancel, Reason::Aborted).await.map_err(Failed::Transaction)?;
+                Err(Failed::Own(error, inner.gid.clone(), inner.name.clone()))
+            }
+            Some(Err(panic)) => {
+                let _ = self.end(Direction::Cancel, Reason::Panicked).await;
+                resume_unwind(panic)
+            }
+            None => {
+                self.end(Direction::Cancel, Reason::DeadlinePassed).await.map_err(Failed::Transaction)?;
+                let reason = Reason::DeadlinePassed;
+                let message = format!("the transaction is cancelled, because {reason}");
+                Err(Failed::Transaction(self.error(Kind::Cancelled(reason), message)))
+            }
+        }
+    }
+}
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        // Nothing happens if it was decided. The task goes on by itself.
+        let _ = self.tx.inner.decide(Direction::Cancel, Reason::Dropped);
+    }
+}
+
+impl Shared {
+    /// Looks at a transaction until it is far enough or the limit is over; gives how it stood last.
+    async fn wait_until(
+        &self,
+        gid: &Gid,
+        limit: Duration,
+        far_enough: impl Fn(&Outcome) -> bool,
+    ) -> Result<Option<Outcome>, crate::store::StoreError> {
+        let started = self.seam.elapsed();
+        let mut pause = Duration::from_millis(10);
+        loop {
+            let looked = self.outcome(gid).await;
+            let over = self.seam.elapsed().saturating_sub(started) >= limit;
+            match looked {
+                Ok(Some(outcome)) if over || far_enough(&outcome) => return Ok(Some(outcome)),
+                Ok(None) => return Ok(None),
+                Err(error) if over || error.kind() != StoreErrorKind::Unavailable => return Err(error),
+                Ok(Some(_)) | Err(_) => {}
+            }
+            self.seam.sleep(pause).await;
+            pause = (pause * 2).min(LOOK_CAP);
+        }
+    }
+}
+
+fn invalid(error: InvalidInput) -> TransactionError {
+    TransactionError::new(Kind::Invalid, format!("the transaction cannot begin: {error}"))
+}
+
+fn aborted(failed: Failed<Abort>) -> TransactionError {
+    match failed {
+        Failed::Own(cause, gid, name) => TransactionError::aborted(cause).of(&gid, &name),
+        Failed::Transaction(error) => error,
+    }
+}

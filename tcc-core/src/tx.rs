@@ -1,0 +1,560 @@
+//! The handle of an open transaction: it registers branches, learns what their tries came to, and decides.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::{
+    call::WireCall,
+    context::CancelCx,
+    error::{NotRun, TransactionError, TransactionErrorKind},
+    event::Event,
+    gid::Gid,
+    machine::{
+        Create, Decide, Decided, Heard, InlineClaim, NewBranch, Refusal, Register, Registered, Report,
+    },
+    machine::{Reported, TryReport},
+    name::{ActionName, CallId, Name, Ordinal},
+    outcome::TryOutcome,
+    payload::Payload,
+    record::{Decision, Direction, Known, Reason, Seen, Token, TransactionState},
+    runtime::{Group, Shared, chain},
+    seam::{Ended, Task},
+    store::StoreError,
+    time::Timestamp,
+};
+
+/// For how long an outcome that came after the decision is pursued while the store does not answer.
+const LATE_PATIENCE: Duration = Duration::from_secs(600);
+/// Attempts at a cancel whose record is gone.
+const ORPHAN_ATTEMPTS: u32 = 5;
+
+tokio::task_local! {
+    static INSIDE: Gid;
+}
+
+/// Runs a future that belongs to a transaction, so that a transaction begun in it can be refused.
+pub(crate) fn inside<F: Future>(gid: Gid, work: F) -> impl Future<Output = F::Output> {
+    INSIDE.scope(gid, work)
+}
+
+/// The transaction the caller runs in.
+pub(crate) fn outer() -> Option<Gid> {
+    INSIDE.try_with(Clone::clone).ok()
+}
+
+/// Handle of an open transaction, for its clients: `InventoryTcc::new(tx)`. Clones share the transaction.
+#[derive(Clone)]
+pub struct Tx {
+    pub(crate) inner: Arc<TxInner>,
+}
+
+impl fmt::Debug for Tx {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx")
+            .field("gid", &self.inner.gid)
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tx {
+    /// Its id.
+    #[must_use]
+    pub fn gid(&self) -> &Gid {
+        &self.inner.gid
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.inner.name
+    }
+
+    /// When it is cancelled if it is not decided, in server time.
+    #[must_use]
+    pub fn deadline(&self) -> Timestamp {
+        self.inner.deadline_at
+    }
+
+    /// Calls an action by its wire name, such as `inventory.reserve@1`. `arguments` is what the action
+    /// takes: for a macro's action an object of its arguments by name, for one made by hand the value it
+    /// takes.
+    pub fn call<A: serde::Serialize + ?Sized>(&self, action: &str, arguments: &A) -> WireCall {
+        crate::call::by_wire_name(self, action, arguments)
+    }
+}
+
+pub(crate) struct TxInner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) gid: Gid,
+    pub(crate) name: Name,
+    pub(crate) deadline_at: Timestamp,
+    /// What the record is created with, until a call that carries it is acknowledged.
+    create: Create,
+    begun_at: Duration,
+    state: Mutex<TxState>,
+    _permit: OwnedSemaphorePermit,
+}
+
+struct TxState {
+    phase: Phase,
+    /// Whether a call that may create the record was acknowledged (rule 3).
+    acked: bool,
+    /// Registrations sent whose answer is not known: commit is refused while there is one (rule 4).
+    pending: u32,
+    calls: u32,
+    payload_bytes: usize,
+    branches: BTreeMap<Ordinal, LocalBranch>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Decide was sent: an outcome that comes now reports itself.
+    Decided,
+}
+
+struct LocalBranch {
+    action: ActionName,
+    arguments: Payload,
+    known: Option<Known>,
+    /// Whether the closure was given the outcome. What it never heard of is not confirmed (rule 4).
+    heard: bool,
+}
+
+/// A branch about to be registered.
+pub(crate) struct Wanted {
+    pub(crate) action: ActionName,
+    pub(crate) arguments: Payload,
+}
+
+impl TxInner {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        create: Create,
+        acked: bool,
+        permit: OwnedSemaphorePermit,
+    ) -> Arc<Self> {
+        let state = TxState {
+            phase: Phase::Open,
+            acked,
+            pending: 0,
+            calls: 0,
+            payload_bytes: 0,
+            branches: BTreeMap::new(),
+        };
+        let inner = Arc::new(Self {
+            gid: create.gid.clone(),
+            name: create.name.clone(),
+            deadline_at: create.deadline_at,
+            begun_at: shared.seam.elapsed(),
+            create,
+            state: Mutex::new(state),
+            _permit: permit,
+            shared,
+        });
+        let mut leases = inner.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
+        leases.insert(inner.gid.clone(), Arc::downgrade(&inner));
+        drop(leases);
+        inner.shared.emit(|| Event::Begun { gid: inner.gid.clone(), name: inner.name.clone() });
+        inner
+    }
+
+    fn state(&self) -> MutexGuard<'_, TxState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn time_left(&self) -> Duration {
+        self.shared.clock.now().until(self.deadline_at)
+    }
+
+    /// Whether it is old enough to have its lease renewed, and still undecided.
+    pub(crate) fn needs_lease(&self, age: Duration) -> bool {
+        let state = self.state();
+        let old = self.shared.seam.elapsed().saturating_sub(self.begun_at) >= age;
+        old && state.acked && state.phase == Phase::Open
+    }
+
+    pub(crate) fn forget_lease(&self) {
+        self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.gid);
+    }
+
+    /// Registers branches, all or none, durably before their tries may start (rule 3).
+    ///
+    /// If the future is dropped, it is not known whether they are registered, and commit is refused.
+    pub(crate) async fn register(self: &Arc<Self>, wanted: Vec<Wanted>) -> Result<Vec<Registered>, NotRun> {
+        let limits = &self.shared.config;
+        let (register, mut pending) = {
+            let mut state = self.state();
+            if state.phase != Phase::Open {
+                return Err(NotRun::Over(self.gid.clone()));
+            }
+            let mut branches = Vec::with_capacity(wanted.len());
+            for one in &wanted {
+                if one.arguments.len() > limits.payload_bytes_max {
+                    return Err(NotRun::TooLarge {
+                        action: one.action.to_string(),
+                        bytes: one.arguments.len(),
+                        max: limits.payload_bytes_max,
+                    });
+                }
+                state.calls += 1;
+                branches.push(NewBranch {
+                    call: CallId::top(state.calls),
+                    runner: None,
+                    action: one.action.clone(),
+                    arguments: one.arguments.clone(),
+                });
+            }
+            let register = Register {
+                create: (!state.acked).then(|| self.create.clone()),
+                branches,
+                branches_max: limits.branches_max,
+                payload_bytes_max: limits.transaction_payload_bytes_max as u64,
+            };
+            state.pending += 1;
+            (register, Pending { tx: self, answered: false })
+        };
+        let registered = self.shared.call(&self.gid, register, self.time_left()).await;
+        let refused = |refusal| NotRun::Refused { gid: self.gid.clone(), refusal };
+        match registered {
+            Ok(Ok(registered)) => {
+                pending.answered = true;
+                let mut state = self.state();
+                state.acked = true;
+                for (one, branch) in wanted.into_iter().zip(&registered) {
+                    state.payload_bytes += one.arguments.len();
+                    let local = LocalBranch {
+                        action: one.action,
+                        arguments: one.arguments,
+                        known: None,
+                        heard: false,
+                    };
+                    self.shared.emit(|| Event::Registered {
+                        gid: self.gid.clone(),
+                        branch: branch.ordinal,
+                        action: local.action.clone(),
+                    });
+                    state.branches.insert(branch.ordinal, local);
+                }
+                // The decision may have been sent while the registration was under way.
+                let over = state.phase != Phase::Open;
+                drop(state);
+                if over { Err(NotRun::Over(self.gid.clone())) } else { Ok(registered) }
+            }
+            Ok(Err(refusal)) => {
+                pending.answered = true;
+                // These come from a record that exists.
+                if matches!(refusal, Refusal::AlreadyDecided(_) | Refusal::DeadlinePassed) {
+                    self.state().acked = true;
+                }
+                Err(refused(refusal))
+            }
+            Err(error) => Err(NotRun::Store { gid: self.gid.clone(), error }),
+        }
+    }
+
+    /// Takes in what a try came to; after the decision was sent it goes to the record by itself (rule 6c).
+    pub(crate) fn learn(self: &Arc<Self>, ordinal: Ordinal, known: Known) {
+        let seen = match known {
+            Known::Succeeded(_) => Seen::Succeeded,
+            Known::Refused => Seen::Refused,
+        };
+        let late = {
+            let mut state = self.state();
+            let late = state.phase != Phase::Open;
+            if let Known::Succeeded(result) = &known {
+                state.payload_bytes += result.len();
+            }
+            if let Some(branch) = state.branches.get_mut(&ordinal) {
+                branch.known = Some(known.clone());
+            }
+            late
+        };
+        self.shared.emit(|| Event::Tried { gid: self.gid.clone(), branch: ordinal, outcome: seen, late });
+        if late {
+            let tx = Arc::clone(self);
+            self.shared.spawn_tracked(async move { tx.report_late(ordinal, known).await });
+        }
+    }
+
+    pub(crate) fn action_of(&self, ordinal: Ordinal) -> Option<ActionName> {
+        self.state().branches.get(&ordinal).map(|branch| branch.action.clone())
+    }
+
+    /// Whether a result of this size still fits.
+    pub(crate) fn fits(&self, bytes: usize) -> Result<(), String> {
+        let limits = &self.shared.config;
+        if bytes > limits.payload_bytes_max {
+            return Err(format!(
+                "it takes {bytes} bytes; the limit `payload_bytes_max` is {}",
+                limits.payload_bytes_max
+            ));
+        }
+        let total = self.state().payload_bytes + bytes;
+        let max = limits.transaction_payload_bytes_max;
+        if total > max {
+            return Err(format!(
+                "the transaction's payloads would take {total} bytes; the limit `transaction_payload_bytes_max` is {max}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Notes that the closure was given a branch's outcome.
+    pub(crate) fn hear(&self, ordinal: Ordinal) {
+        if let Some(branch) = self.state().branches.get_mut(&ordinal) {
+            branch.heard = true;
+        }
+    }
+
+    async fn report_late(self: Arc<Self>, ordinal: Ordinal, known: Known) {
+        let report = Report { tries: vec![TryReport { ordinal, known: known.clone() }] };
+        match self.shared.call(&self.gid, report, LATE_PATIENCE).await {
+            Ok(Ok(reported)) if reported.contains(&Reported::Lost) => self.cancel_here(ordinal, known).await,
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => self.cancel_here(ordinal, known).await,
+            Err(error) => self.shared.trouble("reporting a late outcome", Some(&self.gid), &error),
+        }
+    }
+
+    /// Runs a branch's cancel in this process, because its record is gone (rule 6c).
+    async fn cancel_here(&self, ordinal: Ordinal, known: Known) {
+        let Some((action, arguments)) = self
+            .state()
+            .branches
+            .get(&ordinal)
+            .map(|branch| (branch.action.clone(), branch.arguments.clone()))
+        else {
+            return;
+        };
+        let error = self.cancel_orphan(ordinal, &action, arguments, known).await.err();
+        tracing::error!(gid = %self.gid, branch = %ordinal, %action, error, "a try ended after its record was gone; its cancel was run here");
+        self.shared.emit(|| Event::CancelledWithoutRecord {
+            gid: self.gid.clone(),
+            branch: ordinal,
+            action,
+            error,
+        });
+    }
+
+    async fn cancel_orphan(
+        &self,
+        ordinal: Ordinal,
+        action: &ActionName,
+        arguments: Payload,
+        known: Known,
+    ) -> Result<(), String> {
+        let hosted = self.shared.registry.action(action).ok_or("its participant is not hosted here")?;
+        let outcome = match known {
+            Known::Succeeded(result) => TryOutcome::Succeeded(result),
+            Known::Refused => TryOutcome::Refused,
+        };
+        let mut failure = String::new();
+        for attempt in 1..=ORPHAN_ATTEMPTS {
+            let cx = CancelCx {
+                gid: self.gid.clone(),
+                branch: ordinal,
+                action: action.clone(),
+                attempt,
+                epoch: 0,
+                decided: Direction::Cancel,
+                reason: Reason::LostBranch,
+            };
+            let work = (hosted.action.cancel)(cx, arguments.clone(), outcome.clone())
+                .map_err(|error| error.to_string())?;
+            let mut task = Task::spawn(&*self.shared.seam, work);
+            match task.join_within(&*self.shared.seam, hosted.policy().phase_timeout).await {
+                Some(Ended::Done(Ok(()))) => return Ok(()),
+                Some(Ended::Done(Err(error))) => failure = error.to_string(),
+                Some(Ended::Panicked(message)) => failure = format!("it panicked: {message}"),
+                Some(Ended::Aborted) => failure = "it was stopped".into(),
+                None => {
+                    task.abort();
+                    task.join().await;
+                    failure = "it did not end in time".into();
+                }
+            }
+            let delay = hosted.policy().retry.delay(attempt, self.shared.seam.random());
+            self.shared.seam.sleep(delay).await;
+        }
+        Err(failure)
+    }
+
+    /// Decides, in a task of its own: once sent, a decision is pursued whoever waits for it. Gives the
+    /// decision that stands, and where to hear of the transaction's end if this process drives all of it.
+    ///
+    /// `None` if it was decided here before.
+    pub(crate) fn decide(self: &Arc<Self>, direction: Direction, reason: Reason) -> Option<Deciding> {
+        let (decide, claimed) = self.prepare(direction, reason)?;
+        let Some(decide) = decide else {
+            // There is no record and can be none: nothing to do.
+            self.forget_lease();
+            return Some(Deciding::Nothing);
+        };
+        let (tell_end, ended) = oneshot::channel();
+        let tx = Arc::clone(self);
+        let work = async move {
+            let settled = tx.pursue(decide, claimed, tell_end).await;
+            tx.forget_lease();
+            settled
+        };
+        let work = self.shared.tracker.track_future(work);
+        Some(Deciding::Task(Task::spawn(&*self.shared.seam, work), ended))
+    }
+
+    /// Closes the transaction to further branches and puts the decision together.
+    #[allow(clippy::type_complexity, reason = "used once, by `decide`")]
+    fn prepare(
+        &self,
+        direction: Direction,
+        reason: Reason,
+    ) -> Option<(Option<Decide>, Option<(Token, OwnedSemaphorePermit)>)> {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return None;
+        }
+        state.phase = Phase::Decided;
+        let nothing_recorded = !state.acked && state.pending == 0 && state.branches.is_empty();
+        if nothing_recorded {
+            return Some((None, None));
+        }
+        let unheard = state.pending > 0 || state.branches.values().any(|branch| !branch.heard);
+        let (direction, reason) = match direction {
+            Direction::Confirm if unheard => (Direction::Cancel, Reason::UnknownOutcome),
+            _ => (direction, reason),
+        };
+        let heard = state
+            .branches
+            .iter()
+            .map(|(ordinal, branch)| Heard { ordinal: *ordinal, known: branch.known.clone() })
+            .collect();
+        let permit = Arc::clone(&self.shared.drives).try_acquire_owned().ok();
+        let claimed = permit
+            .filter(|_| !state.branches.is_empty())
+            .map(|permit| (Token(self.shared.seam.random()), permit));
+        let inline = claimed.as_ref().map(|(token, _)| InlineClaim {
+            token: *token,
+            lease_ms: self.shared.drive_lease_ms(),
+            branches: state.branches.keys().copied().collect(),
+        });
+        let decide = Decide {
+            direction,
+            reason,
+            by: self.shared.process.clone(),
+            create: (!state.acked).then(|| self.create.clone()),
+            heard,
+            inline,
+        };
+        Some((Some(decide), claimed))
+    }
+
+    async fn pursue(
+        self: &Arc<Self>,
+        decide: Decide,
+        claimed: Option<(Token, OwnedSemaphorePermit)>,
+        tell_end: oneshot::Sender<TransactionState>,
+    ) -> Result<Settled, TransactionError> {
+        let (asked, known) = (decide.direction, decide.heard.clone());
+        let by = decide.by.clone();
+        let claimed_at = self.shared.seam.elapsed();
+        let decided: Decided =
+            match self.shared.call(&self.gid, decide, self.shared.config.decide_patience).await {
+                Ok(Ok(decided)) => decided,
+                Ok(Err(Refusal::TooLateToCreate)) => {
+                    // Nothing was recorded, and by its deadline nothing can be any more.
+                    let decision = Decision {
+                        direction: Direction::Cancel,
+                        reason: Reason::DeadlinePassed,
+                        by,
+                        at: self.deadline_at,
+                    };
+                    return Ok(Settled { decision, state: TransactionState::Cancelled });
+                }
+                Ok(Err(refusal)) => {
+                    self.cancel_lost(known.iter().map(|heard| heard.ordinal).collect(), known).await;
+                    let message = format!("the decision ({asked}) found no record: {refusal}");
+                    return Err(
+                        TransactionError::new(TransactionErrorKind::Lost, message).of(&self.gid, &self.name)
+                    );
+                }
+                Err(error) => return Err(self.undecided(asked, error)),
+            };
+        self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
+        let Decided { decision, state, drives, lost } = decided;
+        if !lost.is_empty() {
+            self.cancel_lost(lost, known).await;
+        }
+        match claimed {
+            Some((token, permit)) if !drives.is_empty() => {
+                let group = Group { gid: self.gid.clone(), token, claimed_at, drives, ended: Some(tell_end) };
+                let shared = Arc::clone(&self.shared);
+                self.shared.spawn_tracked(async move {
+                    shared.drive(group).await;
+                    drop(permit);
+                });
+            }
+            _ => {}
+        }
+        Ok(Settled { decision, state })
+    }
+
+    async fn cancel_lost(&self, lost: Vec<Ordinal>, known: Vec<Heard>) {
+        for heard in known.into_iter().filter(|heard| lost.contains(&heard.ordinal)) {
+            if let Some(known) = heard.known {
+                self.cancel_here(heard.ordinal, known).await;
+            }
+        }
+    }
+
+    fn undecided(&self, asked: Direction, error: StoreError) -> TransactionError {
+        let message = format!(
+            "the store did not say whether the decision ({asked}) was taken; ask for the outcome of this gid: {}",
+            chain(&error)
+        );
+        TransactionError::new(TransactionErrorKind::Undecided, message)
+            .of(&self.gid, &self.name)
+            .caused_by(error)
+    }
+}
+
+impl Drop for TxInner {
+    fn drop(&mut self) {
+        self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.gid);
+    }
+}
+
+/// A registration under way.
+struct Pending<'a> {
+    tx: &'a TxInner,
+    answered: bool,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            self.tx.state().pending -= 1;
+        }
+    }
+}
+
+/// The decision that stands, and how the transaction stood then.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    pub(crate) decision: Decision,
+    pub(crate) state: TransactionState,
+}
+
+/// A decision under way.
+#[derive(Debug)]
+pub(crate) enum Deciding {
+    /// There was nothing to decide.
+    Nothing,
+    Task(Task<Result<Settled, TransactionError>>, oneshot::Receiver<TransactionState>),
+}
