@@ -1,0 +1,94 @@
+//! Orders through inventory, payment and loyalty, each wholly or not at all, proved from their books.
+//!
+//! `cargo run --release --example checkout`; README.md beside this file says what to look at.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user on the terminal")]
+#![allow(dead_code, reason = "the run is not wired yet")]
+
+mod arguments;
+mod audit;
+mod books;
+mod faults;
+mod fence;
+mod inventory;
+mod ledger;
+mod loyalty;
+mod opening;
+mod orders;
+mod outcomes;
+mod payment;
+mod progress;
+mod report;
+mod rows;
+mod tally;
+
+use std::error::Error;
+use std::path::Path;
+use std::process::ExitCode;
+
+use arguments::{Command, HELP, Input};
+use opening::Opening;
+use orders::OrderFile;
+
+/// More findings than this are counted, not listed.
+const FINDINGS_SHOWN_MAX: usize = 50;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let command = match Command::parse(std::env::args_os().skip(1)) {
+        Ok(command) => command,
+        Err(error) => {
+            eprintln!("checkout: {error}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    let ended = match command {
+        Command::Help => {
+            println!("{HELP}");
+            Ok(true)
+        }
+        Command::Run { .. } => Ok(false),
+        Command::Audit { input, data, outcomes } => audit_books(&input, &data, outcomes.as_deref()).await,
+    };
+    match ended {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("checkout: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the books balance.
+async fn audit_books(input: &Input, data: &Path, outcomes: Option<&Path>) -> Result<bool, Box<dyn Error>> {
+    let file = OrderFile::read(&input.orders)?;
+    let opening = Opening::read(&input.stock, &input.cards)?;
+    let outcomes = outcomes.map(outcomes::read).transpose()?;
+    let books = ledger::read(data).await?;
+    let audit = audit::examine(&file, &opening, &books, outcomes.as_ref());
+    if audit.findings.is_empty() {
+        println!("The books balance (audited by process {}, from the books alone):", std::process::id());
+        print!("{}", audit.totals);
+        return Ok(true);
+    }
+    eprintln!("The books in {} do NOT balance:", data.display());
+    for finding in audit.findings.iter().take(FINDINGS_SHOWN_MAX) {
+        eprintln!("  {finding}");
+    }
+    if let Some(more) = audit.findings.len().checked_sub(FINDINGS_SHOWN_MAX).filter(|more| *more > 0) {
+        eprintln!("  and {more} more");
+    }
+    Ok(false)
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
