@@ -3,4 +3,5 @@
 
 pub use tcc_core::*;
 
-// macros follow
+#[cfg(feature = "macros")]
+pub use tcc_macros::{participant, transaction};
