@@ -18,6 +18,7 @@ pub(crate) struct Report {
     pub(crate) unknown: usize,
     pub(crate) repeated: usize,
     pub(crate) parked: usize,
+    pub(crate) unfinished: usize,
     pub(crate) retries: u64,
     pub(crate) turned_away: u64,
     pub(crate) took: Duration,
@@ -44,6 +45,7 @@ impl fmt::Display for Report {
         line("  other reasons", &self.other, "")?;
         line("unknown", &self.unknown, "")?;
         line("parked", &self.parked, "wait for an operator")?;
+        line("unfinished", &self.unfinished, "decided, and not carried out in time")?;
         line("repeated", &self.repeated, "an earlier row's order: answered, not run again")?;
         line("retries", &self.retries, "confirms and cancels run again, most after a fault on purpose")?;
         line(
