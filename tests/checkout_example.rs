@@ -76,7 +76,8 @@ impl Shop {
         let shop = Self { folder };
         fs::write(shop.file("stock.csv"), STOCK).unwrap();
         fs::write(shop.file("cards.csv"), CARDS).unwrap();
-        fs::write(shop.file("orders.csv"), ORDERS).unwrap();
+        let without_slow_banks = ORDERS.replace(",2000\n", ",0\n").replace(",4000\n", ",0\n");
+        fs::write(shop.file("orders.csv"), without_slow_banks).unwrap();
         shop
     }
 
@@ -141,6 +142,7 @@ fn copy_books(from: &Path, to: &Path) {
 #[test]
 fn every_order_is_done_wholly_or_not_at_all_and_the_books_prove_it() {
     let shop = Shop::new("run");
+    fs::write(shop.file("orders.csv"), ORDERS).unwrap();
     let run = shop.run();
     assert!(run.status.success(), "{}\n{}", text(&run.stdout), text(&run.stderr));
     assert_eq!(

@@ -1,5 +1,7 @@
 //! The service: one order, three participants, all or nothing.
 
+use std::fmt;
+
 use tcc::{Runtime, TransactionError, TryError, Tx};
 
 use crate::inventory::{Hold, InventoryTcc, StockError};
@@ -17,9 +19,17 @@ pub(crate) struct Checkout {
 /// What a customer is told about an order that goes through.
 #[derive(Debug)]
 pub(crate) struct Receipt {
-    pub(crate) hold: Hold,
-    pub(crate) authorization: Authorization,
-    pub(crate) promise: Promise,
+    hold: Hold,
+    authorization: Authorization,
+    promise: Promise,
+}
+
+impl fmt::Display for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hold, authorization, promise } = self;
+        let (reference, points, left) = (&authorization.reference, promise.points, hold.left_on_hand);
+        write!(f, "payment {reference}, {points} points, {left} of the article left")
+    }
 }
 
 /// Why an order did not go through.

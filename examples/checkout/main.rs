@@ -99,7 +99,10 @@ async fn run_orders(
         .args([OsStr::new("--outcomes"), outcomes_path.as_os_str()])
         .stdin(Stdio::null())
         .status()?;
-    Ok(audit.success())
+    if report.parked + report.unfinished > 0 {
+        eprintln!("Transactions are parked or unfinished: they wait for an operator, or for more time.");
+    }
+    Ok(audit.success() && report.parked + report.unfinished == 0)
 }
 
 fn new_directory() -> std::io::Result<PathBuf> {

@@ -13,7 +13,7 @@ use crate::checkout::{self, Checkout, Receipt, Refusal};
 use crate::inventory::Inventory;
 use crate::loyalty::Loyalty;
 use crate::opening::Opening;
-use crate::orders::{Order, OrderFile};
+use crate::orders::OrderFile;
 use crate::outcomes::{Ending, Outcomes};
 use crate::payment::Payment;
 use crate::progress::Progress;
@@ -81,15 +81,11 @@ pub(crate) async fn run(
     Ok((report, outcomes))
 }
 
-fn take(
-    (order, answer): (String, Answer),
-    report: &mut Report,
-    outcomes: &mut Outcomes,
-    gids: &mut Vec<Gid>,
-) {
+fn take((order, answer): (String, Answer), report: &mut Report, outcomes: &mut Outcomes) {
     let ending = match answer {
-        Ok(Keyed::First(_)) => {
+        Ok(Keyed::First(receipt)) => {
             report.confirmed += 1;
+            report.first_receipt.get_or_insert_with(|| format!("{order}: {receipt}"));
             Ending::Confirmed
         }
         Ok(Keyed::Repeated(outcome)) => {
