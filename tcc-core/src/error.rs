@@ -216,6 +216,12 @@ pub enum NotRun {
     /// The transaction is over.
     #[error("transaction {0} is being decided or is decided: no branch can be added")]
     Over(Gid),
+    /// A call that is joined belongs to another transaction than the first.
+    #[error("calls of different transactions cannot be joined; this one belongs to {0}")]
+    OtherTransaction(Gid),
+    /// A call was polled before it was joined.
+    #[error("a call that was awaited before cannot be joined; hand it to the join at once")]
+    AwaitedBefore,
     /// Another run of the same call tries the branch, and did not end in time.
     #[error("call {call} of {gid} is being tried elsewhere")]
     Elsewhere {
@@ -254,7 +260,10 @@ pub enum TransactionErrorKind {
 
 /// A transaction that gave no value.
 #[derive(Debug)]
-pub struct TransactionError {
+pub struct TransactionError(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
     kind: TransactionErrorKind,
     gid: Option<Gid>,
     name: Option<Name>,
@@ -265,22 +274,23 @@ pub struct TransactionError {
 
 impl TransactionError {
     pub(crate) fn new(kind: TransactionErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, gid: None, name: None, message: message.into(), outcome: None, source: None }
+        let message = message.into();
+        Self(Box::new(Details { kind, gid: None, name: None, message, outcome: None, source: None }))
     }
 
     pub(crate) fn of(mut self, gid: &Gid, name: &Name) -> Self {
-        self.gid = Some(gid.clone());
-        self.name = Some(name.clone());
+        self.0.gid = Some(gid.clone());
+        self.0.name = Some(name.clone());
         self
     }
 
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
-        self.outcome = Some(outcome);
+        self.0.outcome = Some(outcome);
         self
     }
 
     pub(crate) fn caused_by(mut self, cause: impl Into<Abort>) -> Self {
-        self.source = Some(cause.into());
+        self.0.source = Some(cause.into());
         self
     }
 
@@ -292,25 +302,25 @@ impl TransactionError {
     /// What became of it.
     #[must_use]
     pub fn kind(&self) -> TransactionErrorKind {
-        self.kind
+        self.0.kind
     }
 
     /// Its id, unless nothing was begun.
     #[must_use]
     pub fn gid(&self) -> Option<&Gid> {
-        self.gid.as_ref()
+        self.0.gid.as_ref()
     }
 
     /// How it stood when last heard of, where that is known.
     #[must_use]
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.outcome.as_ref()
+        self.0.outcome.as_ref()
     }
 
     /// Why the closure gave up.
     #[must_use]
     pub fn abort(&self) -> Option<&Abort> {
-        self.source.as_ref()
+        self.0.source.as_ref()
     }
 
     /// Why the closure gave up.
@@ -318,10 +328,10 @@ impl TransactionError {
     /// # Errors
     /// Itself, if the closure did not give up.
     pub fn into_abort(mut self) -> Result<Abort, Self> {
-        match self.source.take() {
-            Some(cause) if self.kind == TransactionErrorKind::Aborted => Ok(cause),
+        match self.0.source.take() {
+            Some(cause) if self.0.kind == TransactionErrorKind::Aborted => Ok(cause),
             cause => {
-                self.source = cause;
+                self.0.source = cause;
                 Err(self)
             }
         }
@@ -332,7 +342,7 @@ impl TransactionError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
-            self.kind,
+            self.0.kind,
             TransactionErrorKind::Overloaded
                 | TransactionErrorKind::ShuttingDown
                 | TransactionErrorKind::Store
@@ -343,16 +353,16 @@ impl TransactionError {
 
 impl fmt::Display for TransactionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.name, &self.gid) {
-            (Some(name), Some(gid)) => write!(f, "{name} {gid}: {}", self.message),
-            _ => f.write_str(&self.message),
+        match (&self.0.name, &self.0.gid) {
+            (Some(name), Some(gid)) => write!(f, "{name} {gid}: {}", self.0.message),
+            _ => f.write_str(&self.0.message),
         }
     }
 }
 
 impl Error for TransactionError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|cause| cause.as_error() as &(dyn Error + 'static))
+        self.0.source.as_ref().map(|cause| cause.as_error() as &(dyn Error + 'static))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     outcome::{PhaseError, TryOutcome},
     payload::{DecodeError, Payload},
     record::{Closed, Direction, ParkCause, Seen, Token, TransactionState, cut_error},
-    seam::{Ended, Task},
+    seam::{Ended, Task, within},
     store::Doorbell,
 };
 
@@ -67,31 +67,29 @@ impl Shared {
         let mut running: FuturesUnordered<_> =
             drives.into_iter().map(|drive| self.drive_one(&gid, drive, lease)).collect();
         let mut reports = Vec::new();
+        let mut waiting_since = Duration::ZERO;
         loop {
             let next = match reports.is_empty() {
                 true => running.next().await,
-                false => crate::seam::within(&*self.seam, LINGER, running.next()).await.flatten(),
+                false => {
+                    let left = (waiting_since + LINGER).saturating_sub(self.seam.elapsed());
+                    within(&*self.seam, left, running.next()).await.flatten()
+                }
             };
-            match next {
-                Some(Some(report)) => {
-                    reports.push(report);
-                    if !running.is_empty() {
-                        continue;
-                    }
-                }
-                Some(None) => {
-                    if !running.is_empty() {
-                        continue;
-                    }
-                }
-                None => {}
+            let one_ended = next.is_some();
+            if reports.is_empty() {
+                waiting_since = self.seam.elapsed();
+            }
+            reports.extend(next.flatten());
+            if one_ended && !running.is_empty() {
+                continue;
             }
             if !reports.is_empty() {
                 let state = self.close(&gid, std::mem::take(&mut reports)).await;
-                if let Some(state) = state.filter(|state| state.is_final()) {
-                    if let Some(ended) = ended.take() {
-                        let _ = ended.send(state);
-                    }
+                let end =
+                    state.filter(|state| state.is_final()).and_then(|state| Some((state, ended.take()?)));
+                if let Some((state, ended)) = end {
+                    let _ = ended.send(state);
                 }
             }
             if running.is_empty() {
@@ -174,7 +172,7 @@ impl Shared {
         // A branch that waits for its turn must not wait its lease away.
         let turn = Arc::clone(&hosted.permits).acquire_owned();
         let patience = self.lease_left(drive, lease) / 2;
-        let Some(Ok(_turn)) = crate::seam::within(&*self.seam, patience, turn).await else {
+        let Some(Ok(_turn)) = within(&*self.seam, patience, turn).await else {
             return Some(How::Release { after_ms: 0, unhandled: false });
         };
         if self.lease_left(drive, lease) < self.config.drive_lease / 3 {

@@ -130,14 +130,12 @@ pub struct Health {
 
 impl Runtime {
     /// Begins the making of a runtime.
-    #[must_use]
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::new()
     }
 
     /// Describes a transaction by its stable name (1 to 128 of `[A-Za-z0-9._-]`); nothing happens until
     /// it is run or begun.
-    #[must_use]
     pub fn transaction(&self, name: &str) -> Transaction {
         Transaction::new(Arc::clone(&self.shared), name)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 
 use super::Shared;
-use crate::{gid::Gid, machine::Sweep, retry::jittered};
+use crate::{event::Event, gid::Gid, machine::Sweep, retry::jittered};
 
 /// Sweeps under way at a time.
 const AT_ONCE: usize = 16;
@@ -53,10 +53,9 @@ impl Shared {
         if self.events.receiver_count() == 0 {
             return;
         }
-        if let Ok(Some(outcome)) = self.outcome(gid).await {
-            if let Some(decision) = outcome.decision {
-                self.emit(|| crate::event::Event::Decided { gid: gid.clone(), decision });
-            }
+        let decision = self.outcome(gid).await.ok().flatten().and_then(|outcome| outcome.decision);
+        if let Some(decision) = decision {
+            self.emit(|| Event::Decided { gid: gid.clone(), decision });
         }
     }
 }
