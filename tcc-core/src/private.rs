@@ -7,14 +7,27 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use futures_util::future::BoxFuture as LifetimeBoxFuture;
 pub use std::{
-    borrow::Cow, boxed::Box, future::Future, option::Option, pin::Pin, result::Result, string::String,
-    sync::Arc, vec::Vec,
+    borrow::Cow,
+    boxed::Box,
+    clone::Clone,
+    convert::{Infallible, Into},
+    fmt,
+    future::Future,
+    marker::{PhantomData, Send},
+    option::Option,
+    pin::Pin,
+    result::Result,
+    string::String,
+    sync::Arc,
+    time::Duration,
+    vec::Vec,
 };
 
 pub use crate::{
     action::{CancelFn, ConfirmFn, TryFailure, TryFn, decode_outcome, decode_result},
+    checks::*,
     join::try_join,
-    payload::{ArgumentsReader, ArgumentsWriter},
+    payload::{ArgumentsReader, ArgumentsWriter, DecodeError, Payload},
 };
 
 use crate::{
@@ -24,7 +37,6 @@ use crate::{
     error::TransactionError,
     outcome::{Keyed, PhaseError},
     participant::Participant,
-    payload::Payload,
     transaction::{Failed, KeyedTransaction, Transaction},
     tx::Tx,
 };

@@ -110,7 +110,7 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
 
     let types: Vec<_> = action.recorded().map(|argument| &argument.ty).collect();
     let codec_values = action.recorded().map(|Argument { ty, mark, .. }| {
-        let constructor = if *mark == Mark::Redact { quote!(redacted) } else { quote!(new) };
+        let constructor = if *mark == Mark::Redact { quote!(redacted) } else { quote!(plain) };
         let place = shown_at(ty.span());
         let constructor = at(constructor, place);
         let private = participant.private_at(place);
@@ -133,8 +133,8 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
     let (private_here, self_here) = (participant.private_at(place), at(self_type, place));
     let split = quote_spanned!(place=> <#output as #private_here::ReturnsResult>);
     let tried_parts = quote_spanned!(place=> <#self_here, #output, #split::Ok, #split::Error>);
-    let tried_type = quote_spanned!(place=> #private_here::Tried #tried_parts);
-    let tried_value = quote_spanned!(place=> #private_here::Tried::#tried_parts::new(#private_here::ReturnsResult::into_result));
+    let tried_type = quote_spanned!(place=> #private_here::TryWiring #tried_parts);
+    let tried_value = quote_spanned!(place=> #private_here::TryWiring::#tried_parts::new(#private_here::ReturnsResult::into_result));
     let place = shown_at(action.method.span());
     let private_here = participant.private_at(place);
     let future = quote_spanned!(place=> impl #private_here::Future<Output = #output> + #private_here::Send);
