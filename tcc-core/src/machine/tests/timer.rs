@@ -1,0 +1,59 @@
+//! Invariant I10: every open transaction has a timer, never later than its work, unless it is wholly
+//! parked. The scene checks it after every operation; here are the ways it could be broken.
+
+use super::scene::*;
+use crate::machine::{Close, How};
+
+#[test]
+fn invariant_10_a_claimed_branch_is_looked_after_when_its_lease_ends() {
+    let mut scene = Scene::confirming(&[STOCK]);
+    scene.claim_one("stock");
+    assert_eq!(scene.timer(), Some(1_000), "the timer only moves earlier");
+    scene.wait(1_000);
+    assert_eq!(scene.sweep().next, Some(scene.now() + ms(LEASE_MS - 1_000)));
+}
+
+#[test]
+fn invariant_10_a_claim_that_is_closed_early_moves_the_timer_earlier() {
+    let mut scene = Scene::confirming(&[STOCK]);
+    let drive = scene.claim_one("stock");
+    scene.wait(1_000);
+    scene.sweep();
+    scene.close(&drive, failed(1_500)).unwrap();
+    assert_eq!(scene.timer(), Some(1_500));
+}
+
+#[test]
+fn invariant_10_the_earliest_of_the_branches_closed_together_counts() {
+    for order in [[0, 1], [1, 0]] {
+        let mut scene = Scene::confirming(&[STOCK, STOCK]);
+        let drives = scene.claim("stock");
+        scene.wait(1_000);
+        scene.sweep();
+        let closes = [close(&drives[0], failed(100)), close(&drives[1], failed(2_000))];
+        scene.apply(Close { drives: order.map(|n: usize| closes[n].clone()).to_vec() }).unwrap();
+        assert_eq!(scene.timer(), Some(100));
+    }
+}
+
+#[test]
+fn invariant_10_a_wholly_parked_transaction_has_no_timer_until_it_is_redriven() {
+    let mut scene = Scene::confirming(&[STOCK, PAY]);
+    scene.park("stock");
+    assert!(scene.timer().is_some());
+    scene.park("pay");
+    assert_eq!(scene.timer(), None);
+    scene.redrive(&[2]).unwrap();
+    assert_eq!(scene.timer(), Some(0));
+}
+
+#[test]
+fn invariant_10_a_clock_that_leaps_past_every_lease_leaves_everything_to_be_found() {
+    let mut scene = Scene::confirming(&[STOCK, PAY]);
+    scene.claim_one("stock");
+    let drive = scene.claim_one("pay");
+    scene.close(&drive, How::Release { after_ms: 10, unhandled: false }).unwrap();
+    scene.wait(10_000_000);
+    assert_eq!(scene.timer(), Some(0));
+    assert_eq!((scene.sweep().rung, scene.standing()), (2, vec!["pay", "stock"]));
+}
