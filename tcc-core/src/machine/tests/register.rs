@@ -139,3 +139,25 @@ pub(super) fn a_record_takes_no_more_bytes_of_payloads_than_allowed() {
     let two = Register { payload_bytes_max: 37, ..register(vec![new_branch(3, PAY), new_branch(4, PAY)]) };
     assert_eq!(scene.refused(two), Refusal::TooManyPayloadBytes { max: 37 });
 }
+
+#[test]
+fn rule_16_a_call_named_twice_in_one_registration_is_one_branch_or_a_mismatch() {
+    let mut scene = Scene::begun();
+    let twins = |other: &str| vec![new_branch(1, STOCK), new_branch(1, other)];
+    assert_eq!(scene.refused(register(twins(PAY))), Refusal::CallMismatch(text("1")));
+    let mut other = twins(STOCK);
+    other[1].arguments = Payload::from_json("{}");
+    assert_eq!(scene.refused(register(other)), Refusal::CallMismatch(text("1")));
+
+    let once = Register { branches_max: 1, payload_bytes_max: 7, ..register(twins(STOCK)) };
+    let registered = scene.apply(once).unwrap();
+    assert_eq!(registered.iter().map(|one| one.ordinal).collect::<Vec<_>>(), [nth(1), nth(1)]);
+    assert_eq!(scene.record().branches.len(), 1);
+}
+
+#[test]
+fn rule_14_limits_lowered_since_do_not_refuse_a_repetition() {
+    let mut scene = Scene::trying(&[STOCK, PAY]);
+    let again = Register { branches_max: 1, payload_bytes_max: 1, ..register(vec![new_branch(1, STOCK)]) };
+    assert!(scene.apply(again).unwrap()[0].yours);
+}
