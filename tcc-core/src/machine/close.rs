@@ -57,7 +57,7 @@ fn close_one(
             branch.ongoing_since = None;
             branch.unhandled_since = None;
             if let Some(claim) = &mut branch.claim {
-                claim.closed = Some(Closed::Final);
+                claim.closed.get_or_insert(Closed::Final);
             }
             step.note(if current {
                 Transition::Completed(driven)

@@ -245,3 +245,14 @@ fn long_errors_are_cut() {
     scene.close(&drive, How::Park { cause, error: error() }).unwrap();
     assert!(scene.branch(1).last_error.as_ref().unwrap().len() <= ERROR_BYTES_MAX);
 }
+
+#[test]
+fn rule_11_a_late_completion_leaves_the_answer_of_a_closed_epoch() {
+    let mut scene = Scene::confirming(&[STOCK]);
+    let stale = scene.claim_one("stock");
+    scene.wait(LEASE_MS);
+    let newer = scene.claim_one("stock");
+    let first = scene.close(&newer, failed(700));
+    assert_eq!(scene.close(&stale, done(&stale)), Ok(Closed::Final));
+    assert_eq!(scene.close(&newer, failed(700)), first);
+}

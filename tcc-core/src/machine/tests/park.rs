@@ -105,3 +105,14 @@ pub(super) fn a_redrive_of_what_is_not_parked_is_refused() {
     assert_eq!(Scene::begun().refused(Redrive { branches: Vec::new() }), Refusal::NotParked);
     assert_eq!(Scene::new().refused(Redrive { branches: Vec::new() }), Refusal::NotFound);
 }
+
+#[test]
+fn rule_11_a_stale_completion_finishes_a_parked_branch() {
+    let mut scene = Scene::confirming(&[STOCK]);
+    let stale = scene.claim_one("stock");
+    scene.wait(LEASE_MS);
+    scene.park("stock");
+    assert_eq!(scene.close(&stale, done(&stale)), Ok(Closed::Final));
+    assert_eq!(scene.saw(), [T::CompletedLate(Direction::Confirm), T::Ended(Direction::Confirm)]);
+    assert_eq!(scene.record().parked(), 0);
+}
