@@ -30,8 +30,9 @@ fn close_one(
 ) -> Result<Closed, Refusal> {
     let ordinal = drive.ordinal;
     let branch = record.branches.get_mut(ordinal.index()).ok_or(Refusal::NoSuchBranch(ordinal))?;
-    let current = branch.epoch == drive.epoch;
-    if let Some(closed) = branch.claim.filter(|_| current).and_then(|claim| claim.closed) {
+    let claim = branch.claim.filter(|_| branch.epoch == drive.epoch);
+    let current = claim.is_some();
+    if let Some(closed) = claim.and_then(|claim| claim.closed) {
         step.note(Transition::ClosedAgain);
         return Ok(closed);
     }

@@ -256,3 +256,16 @@ fn rule_11_a_late_completion_leaves_the_answer_of_a_closed_epoch() {
     assert_eq!(scene.close(&stale, done(&stale)), Ok(Closed::Final));
     assert_eq!(scene.close(&newer, failed(700)), first);
 }
+
+#[test]
+fn rule_02_a_branch_that_was_never_claimed_cannot_fail_or_be_parked() {
+    let mut scene = Scene::confirming(&[STOCK]);
+    let record = scene.record().clone();
+    let park = How::Park { cause: crate::record::ParkCause::Handler, error: String::new() };
+    for how in [failed(5_000), How::Ongoing { after_ms: 5_000 }, park] {
+        let drive = CloseDrive { ordinal: nth(1), epoch: 0, direction: Direction::Confirm, how };
+        let closes = scene.apply(Close { drives: vec![drive] }).unwrap();
+        assert_eq!(closes.drives, [Err(Refusal::StaleEpoch(nth(1)))]);
+        assert_eq!(*scene.record(), record);
+    }
+}
