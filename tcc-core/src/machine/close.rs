@@ -70,6 +70,8 @@ fn close_one(
         step.note(Transition::CompletedUnaware);
         if current {
             branch.next_attempt_at = now;
+            branch.ongoing_since = None;
+            branch.unhandled_since = None;
             if let Some(claim) = &mut branch.claim {
                 claim.closed = Some(Closed::DriveAgain);
             }

@@ -179,3 +179,17 @@ fn rule_06a_a_late_registration_of_a_reopened_transaction_is_refused() {
     scene.refused(first);
     assert_eq!(scene.record().decision.as_ref().unwrap().reason, Reason::Aborted);
 }
+
+#[test]
+fn rule_10_a_drive_that_finished_unaware_is_no_longer_ongoing_or_handed_on() {
+    let mut scene = Scene::cancelling(&[STOCK]);
+    for how in [How::Ongoing { after_ms: 0 }, How::Release { after_ms: 0, unhandled: true }] {
+        let drive = scene.claim_one("stock");
+        scene.close(&drive, how).unwrap();
+    }
+    let unaware = scene.claim_one("stock");
+    scene.report(1, succeeded());
+    scene.close(&unaware, done(&unaware)).unwrap();
+    let branch = scene.branch(1);
+    assert_eq!((branch.ongoing_since, branch.unhandled_since), (None, None));
+}
