@@ -1,8 +1,6 @@
 use super::{ClaimWork, Drive, Due, Refusal, Step, Transition, drive, open_claim};
 use crate::{name::Ordinal, record::Record, time::Timestamp};
 
-use std::time::Duration;
-
 /// Takes a participant's open, due and unleased branches (rule 11).
 pub(super) fn claim(
     slot: &mut Option<Record>,
@@ -29,7 +27,6 @@ pub(super) fn claim(
                     continue;
                 }
                 open_claim(branch, work.token, work.lease_ms, now);
-                step.effects.due = Due::Earlier(now + Duration::from_millis(work.lease_ms));
                 step.note(Transition::Claimed);
             }
         }
@@ -38,6 +35,8 @@ pub(super) fn claim(
     if record.bells.remove(&work.participant).is_some() {
         step.effects.hush.insert(work.participant.clone());
     }
+    // Without its message, a branch that was not taken may be due before the timer says so.
+    step.effects.due = record.due_at(now).map_or(Due::Keep, Due::Earlier);
     if drives.is_empty() {
         step.note(Transition::ClaimedNothing);
     }

@@ -57,3 +57,34 @@ fn invariant_10_a_clock_that_leaps_past_every_lease_leaves_everything_to_be_foun
     assert_eq!(scene.timer(), Some(0));
     assert_eq!((scene.sweep().rung, scene.standing()), (2, vec!["pay", "stock"]));
 }
+
+/// Two branches of one participant: the first is due, the second in 700 ms, and a message stands.
+fn one_due_one_later() -> Scene {
+    let mut scene = Scene::confirming(&[STOCK, STOCK]);
+    let drives = scene.claim("stock");
+    scene.close(&drives[0], failed(0)).unwrap();
+    scene.close(&drives[1], failed(700)).unwrap();
+    scene.sweep();
+    assert_eq!((scene.standing(), scene.timer()), (vec!["stock"], Some(1_000)));
+    scene
+}
+
+#[test]
+fn invariant_10_a_claim_takes_the_message_away_and_the_timer_watches_what_it_left() {
+    let mut scene = one_due_one_later();
+    assert_eq!(scene.claim("stock").len(), 1);
+    assert_eq!(scene.timer(), Some(700));
+}
+
+#[test]
+fn invariant_10_a_claim_that_finds_nothing_leaves_the_timer_to_watch() {
+    let mut scene = one_due_one_later();
+    let drive = scene.apply(claim("stock", 1)).unwrap().remove(0);
+    scene.close(&drive, failed(50)).unwrap();
+    scene.wait(50);
+    scene.sweep();
+    scene.apply(claim("stock", 2)).unwrap();
+    scene.wait(100);
+    assert!(scene.claim("stock").is_empty());
+    assert_eq!(scene.timer(), Some(550));
+}
