@@ -128,3 +128,18 @@ fn a_claim_tells_for_how_long_its_branch_has_been_ongoing_or_handed_on() {
     let drive = scene.claim_one("stock");
     assert_eq!((drive.ongoing_ms, drive.unhandled_ms), (Some(200), None));
 }
+
+#[test]
+fn rule_11_a_repeated_claim_takes_nothing_that_came_due_since_and_leaves_its_message() {
+    let mut scene = Scene::confirming(&[STOCK, STOCK]);
+    let drives = scene.claim("stock");
+    scene.close(&drives[0], failed(0)).unwrap();
+    scene.close(&drives[1], failed(700)).unwrap();
+    let first = scene.apply(claim("stock", 1)).unwrap();
+    scene.wait(700);
+    scene.sweep();
+    let again = scene.apply(claim("stock", 1)).unwrap();
+    assert_eq!(again.iter().map(|drive| drive.ordinal).collect::<Vec<_>>(), [first[0].ordinal]);
+    assert_eq!(scene.standing(), ["stock"]);
+    assert_eq!(scene.claim_one("stock").ordinal, nth(2), "another token takes it");
+}
