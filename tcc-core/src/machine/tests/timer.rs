@@ -2,7 +2,10 @@
 //! parked. The scene checks it after every operation; here are the ways it could be broken.
 
 use super::scene::*;
-use crate::machine::{Close, How};
+use crate::{
+    machine::{Close, How, Renew},
+    record::Token,
+};
 
 #[test]
 fn invariant_10_a_claimed_branch_is_looked_after_when_its_lease_ends() {
@@ -87,4 +90,18 @@ fn invariant_10_a_claim_that_finds_nothing_leaves_the_timer_to_watch() {
     scene.wait(100);
     assert!(scene.claim("stock").is_empty());
     assert_eq!(scene.timer(), Some(550));
+}
+
+#[test]
+fn invariant_10_a_claim_renewed_after_it_ran_out_is_watched_from_the_next_ringing_on() {
+    let mut scene = Scene::confirming(&[STOCK]);
+    scene.apply(claim("stock", 1)).unwrap();
+    scene.wait(LEASE_MS);
+    scene.sweep();
+    scene.apply(Renew { token: Token(1), branches: vec![(nth(1), 1)], lease_ms: 400 }).unwrap();
+    assert_eq!(scene.timer(), Some(1_000), "until then a message stands");
+    scene.wait(400);
+    assert_eq!(scene.sweep().rung, 0);
+    scene.wait(600);
+    assert_eq!(scene.sweep().rung, 1);
 }
