@@ -193,3 +193,13 @@ fn rule_10_a_drive_that_finished_unaware_is_no_longer_ongoing_or_handed_on() {
     let branch = scene.branch(1);
     assert_eq!((branch.ongoing_since, branch.unhandled_since), (None, None));
 }
+
+#[test]
+fn rule_08_many_late_outcomes_in_one_step_ring_their_participant_once() {
+    let mut scene = Scene::cancelling(&[STOCK, STOCK, STOCK]);
+    scene.finish("stock");
+    let all = [1, 2, 3].map(|n| heard(n, Some(succeeded()))).to_vec();
+    scene.apply(commit(all)).unwrap();
+    assert_eq!(scene.saw(), [T::Reopened, T::Rung, T::Reopened, T::Reopened, T::DecidedBefore]);
+    assert_eq!(scene.record().bells["stock"].count, 1, "a lost message costs a second, not a minute");
+}
