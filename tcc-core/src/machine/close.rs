@@ -1,4 +1,6 @@
-use super::{Close, CloseDrive, Closes, Due, How, Refusal, Step, Transition, participant_of, ring, settle};
+use super::{
+    Close, CloseDrive, Closes, Due, How, Refusal, Step, Transition, due_afresh, participant_of, ring, settle,
+};
 use crate::{
     record::{BranchState, Closed, Direction, Parked, Record, cut_error},
     time::Timestamp,
@@ -69,9 +71,7 @@ fn close_one(
         }
         step.note(Transition::CompletedUnaware);
         if current {
-            branch.next_attempt_at = now;
-            branch.ongoing_since = None;
-            branch.unhandled_since = None;
+            due_afresh(branch, now);
             if let Some(claim) = &mut branch.claim {
                 claim.closed = Some(Closed::DriveAgain);
             }

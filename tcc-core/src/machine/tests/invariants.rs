@@ -317,7 +317,8 @@ fn check_branch(ordinal: Ordinal, before: &Branch, after: &Branch, op: &Op, now:
     } else {
         assert_eq!(after.epoch, before.epoch, "an epoch went back");
         let given_back = newly_closed && before.attempts == after.attempts + 1 && matches!(op, Op::Close(_));
-        let afresh = (reopened || redriven) && after.attempts == 0;
+        let again = newly_closed && after.claim.is_some_and(|claim| claim.closed == Some(Closed::DriveAgain));
+        let afresh = (reopened || redriven || again) && after.attempts == 0;
         assert!(
             before.attempts == after.attempts || given_back || afresh,
             "attempts of {ordinal} went astray"

@@ -203,3 +203,14 @@ fn rule_08_many_late_outcomes_in_one_step_ring_their_participant_once() {
     assert_eq!(scene.saw(), [T::Reopened, T::Rung, T::Reopened, T::Reopened, T::DecidedBefore]);
     assert_eq!(scene.record().bells["stock"].count, 1, "a lost message costs a second, not a minute");
 }
+
+#[test]
+fn rule_10_a_drive_that_finished_unaware_has_not_failed_and_the_next_one_counts_from_one() {
+    let mut scene = Scene::cancelling(&[STOCK]);
+    let drive = scene.claim_one("stock");
+    scene.close(&drive, failed(0)).unwrap();
+    let unaware = scene.claim_one("stock");
+    scene.report(1, succeeded());
+    scene.close(&unaware, done(&unaware)).unwrap();
+    assert_eq!(scene.claim_one("stock").attempt, 1, "as if the outcome had come after it");
+}
