@@ -216,6 +216,12 @@ pub enum NotRun {
     /// The transaction is over.
     #[error("transaction {0} is being decided or is decided: no branch can be added")]
     Over(Gid),
+    /// A call that is joined belongs to another transaction than the first.
+    #[error("calls of different transactions cannot be joined; this one belongs to {0}")]
+    OtherTransaction(Gid),
+    /// A call was polled before it was joined.
+    #[error("a call that was awaited before cannot be joined; hand it to the join at once")]
+    AwaitedBefore,
     /// Another run of the same call tries the branch, and did not end in time.
     #[error("call {call} of {gid} is being tried elsewhere")]
     Elsewhere {

@@ -35,7 +35,8 @@ where
     E: Send + 'static,
     I: IntoIterator<Item = Call<T, E>>,
 {
-    let mut prepared: Vec<Prepared<T, E>> = calls.into_iter().filter_map(Call::into_prepared).collect();
+    let prepared: Option<Vec<Prepared<T, E>>> = calls.into_iter().map(Call::into_prepared).collect();
+    let mut prepared = prepared.ok_or(TryError::NotRun(NotRun::AwaitedBefore))?;
     let Some(tx) = prepared.first().map(|first| Arc::clone(&first.tx.inner)) else { return Ok(Vec::new()) };
     let wanted =
         prepared.iter_mut().map(Prepared::wanted).collect::<Result<Vec<_>, _>>().map_err(TryError::NotRun)?;
@@ -103,10 +104,6 @@ pub async fn try_join<J: Join>(calls: J) -> Result<J::Output, Abort> {
     calls.join().await
 }
 
-fn another_transaction(tx: &TxInner) -> Abort {
-    Abort::new(NotRun::Over(tx.gid.clone()))
-}
-
 macro_rules! join {
     ($output:ty; $($call:ident: $value:ident, $error:ident, $place:tt);+) => {
         impl<$($value, $error),+> Join for ($(Call<$value, $error>,)+)
@@ -117,17 +114,17 @@ macro_rules! join {
 
             async fn join(self) -> Result<Self::Output, Abort> {
                 $(let Some(mut $call) = self.$place.into_prepared() else {
-                    return Err(Abort::msg("a call was awaited before it was joined"));
+                    return Err(NotRun::AwaitedBefore.into());
                 };)+
                 let all = [$(Arc::clone(&$call.tx.inner)),+];
                 let tx = &all[0];
                 if let Some(other) = all.iter().find(|other| !Arc::ptr_eq(tx, other)) {
-                    return Err(another_transaction(other));
+                    return Err(NotRun::OtherTransaction(other.gid.clone()).into());
                 }
                 let wanted: Vec<Wanted> = vec![$($call.wanted()?),+];
                 let registered: Vec<Registered> = tx.register(wanted).await?;
                 let mut registered = registered.into_iter();
-                $(let Some(place) = registered.next() else { return Err(another_transaction(tx)) };
+                $(let Some(place) = registered.next() else { return Err(NotRun::Over(tx.gid.clone()).into()) };
                 let $call = $call.start(place);)+
                 let ($($call,)+) = futures_util::join!($($call.finish()),+);
                 let mut heard = Heard::default();

@@ -393,7 +393,10 @@ impl OpenTransaction {
                 Ok(value)
             }
             Some(Ok(Err(error))) => {
-                self.end(Direction::Cancel, Reason::Aborted).await.map_err(Failed::Transaction)?;
+                // Nobody but its initiator can commit it: whatever the store says, it will be cancelled.
+                if let Err(error) = self.end(Direction::Cancel, Reason::Aborted).await {
+                    tracing::warn!(error = chain(&error), "an aborted transaction is left to its lease");
+                }
                 Err(Failed::Own(error, inner.gid.clone(), inner.name.clone()))
             }
             Some(Err(panic)) => {
@@ -401,7 +404,9 @@ impl OpenTransaction {
                 resume_unwind(panic)
             }
             None => {
-                self.end(Direction::Cancel, Reason::DeadlinePassed).await.map_err(Failed::Transaction)?;
+                if let Err(error) = self.end(Direction::Cancel, Reason::DeadlinePassed).await {
+                    tracing::warn!(error = chain(&error), "a transaction that overran is left to its lease");
+                }
                 let reason = Reason::DeadlinePassed;
                 let message = format!("the transaction is cancelled, because {reason}");
                 Err(Failed::Transaction(self.error(Kind::Cancelled(reason), message)))

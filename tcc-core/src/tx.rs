@@ -8,6 +8,7 @@ use std::{
 };
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
     call::WireCall,
@@ -100,6 +101,8 @@ pub(crate) struct TxInner {
     begun_at: Duration,
     state: Mutex<TxState>,
     _permit: OwnedSemaphorePermit,
+    /// A shutdown waits for open transactions.
+    _tracked: TaskTrackerToken,
 }
 
 struct TxState {
@@ -157,6 +160,7 @@ impl TxInner {
             create,
             state: Mutex::new(state),
             _permit: permit,
+            _tracked: shared.tracker.token(),
             shared,
         });
         let mut leases = inner.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
