@@ -31,6 +31,7 @@ pub(crate) fn wiring(participant: &Participant) -> TokenStream {
     );
     quote! {
         #definition
+        #[allow(deprecated, clippy::fn_params_excessive_bools, clippy::too_many_arguments, clippy::type_complexity)]
         const _: () = {
             #(#functions)*
             #client
@@ -184,7 +185,8 @@ fn tried_call(participant: &Participant, action: &Action, tried: &Ident) -> Toke
 
 /// The body of a client method.
 fn call(participant: &Participant, index: usize, action: &Action) -> TokenStream {
-    let private = participant.private();
+    let place = shown_at(action.method.span());
+    let private = participant.private_at(place);
     let Names { policy, codecs, attempt, tried, .. } = Names::of(index);
     let tried = tried_call(participant, action, &tried);
     let Action { name, version, .. } = action;
@@ -192,9 +194,9 @@ fn call(participant: &Participant, index: usize, action: &Action) -> TokenStream
     let places = action.recorded().enumerate().map(|(place, _)| syn::Index::from(place));
     let fields = field_names(action);
     let names = action.arguments.iter().map(|argument| shown(&argument.name));
-    let [codec, written, this, context] =
-        ["codecs", "written", "this", "context"].map(|name| Ident::new(name, Span::mixed_site()));
-    quote! {
+    let [codec, written, this, context] = ["codecs", "written", "this", "context"]
+        .map(|name| Ident::new(name, hidden_at(action.method.span())));
+    quote_spanned! {place=>
         let #codec = #codecs();
         let #written = #private::ArgumentsWriter::new();
         #(let #written = #codec.#places.write(#written, #fields, &#recorded);)*
