@@ -112,8 +112,12 @@ impl RuntimeBuilder {
     }
 
     /// Hosts a participant under another name: one type under two names is two participants.
-    pub fn participant_as<P: Participant>(mut self, name: impl Into<String>, participant: P) -> Self {
-        let value = Arc::new(participant);
+    pub fn participant_as<P: Participant>(self, name: impl Into<String>, participant: P) -> Self {
+        self.shared_participant(name, Arc::new(participant))
+    }
+
+    /// Hosts a participant the caller keeps a share of.
+    pub fn shared_participant<P: Participant>(mut self, name: impl Into<String>, value: Arc<P>) -> Self {
         let actions = P::actions(&value);
         let value: Arc<dyn Any + Send + Sync> = value;
         self.offers.push(Offer { name: name.into(), value: Some(value), actions });
