@@ -499,7 +499,7 @@ impl TxInner {
             Some((token, permit)) if !drives.is_empty() => {
                 let group = Group { gid: self.gid.clone(), token, claimed_at, drives, ended: Some(tell_end) };
                 let shared = Arc::clone(&self.shared);
-                self.shared.spawn_tracked(async move {
+                self.shared.spawn_drive(async move {
                     shared.drive(group).await;
                     drop(permit);
                 });
