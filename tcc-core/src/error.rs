@@ -179,7 +179,9 @@ pub enum NotRun {
     #[error("an argument cannot be kept")]
     Arguments(#[from] EncodeError),
     /// An argument is larger than allowed.
-    #[error("the arguments of {action} take {bytes} bytes; the limit `payload_bytes_max` is {max}")]
+    #[error(
+        "the arguments of {action} take {bytes} bytes; the limit `payload_bytes_max` is {max}; raise it or store a reference"
+    )]
     TooLarge {
         /// The action's wire name.
         action: String,
@@ -199,7 +201,9 @@ pub enum NotRun {
         known: String,
     },
     /// The participant hosted under this name has another type, or does not have the action.
-    #[error("participant `{participant}` is registered with another type, or without action {action}")]
+    #[error(
+        "participant `{participant}` is registered with another type, or without action {action}; register the one that offers it"
+    )]
     NoAction {
         /// The participant's name.
         participant: String,
@@ -346,7 +350,7 @@ impl TransactionError {
     /// Why the closure gave up.
     #[must_use]
     pub fn abort(&self) -> Option<&Abort> {
-        self.0.source.as_ref()
+        self.0.source.as_ref().filter(|_| self.0.kind == TransactionErrorKind::Aborted)
     }
 
     /// Why the closure gave up.

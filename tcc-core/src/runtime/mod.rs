@@ -71,8 +71,10 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     pub(crate) handing_over: CancellationToken,
     pub(crate) stopped: CancellationToken,
-    /// Every task whose work a shutdown waits for.
+    /// Open transactions, and the tasks of tries, decisions and late outcomes.
     pub(crate) tracker: TaskTracker,
+    /// Groups of branches being driven.
+    pub(crate) driving: TaskTracker,
     pub(crate) unhandled: Mutex<Vec<(Gid, ActionName)>>,
 }
 
@@ -212,7 +214,7 @@ impl Runtime {
         let store_silence = shared.clock.silence();
         let ask = crate::seam::within(&*shared.seam, Duration::from_secs(1), shared.store.now(0));
         let store = match ask.await {
-            Some(answer) => answer.map(|_| ()),
+            Some(answer) => answer.map(|now| shared.clock.hear(now)),
             None => {
                 let kind = crate::store::StoreErrorKind::Unavailable;
                 Err(StoreError::new(kind, "the store did not answer within a second"))
@@ -224,8 +226,8 @@ impl Runtime {
             accepting,
             store,
             store_silence,
-            open_transactions: shared.config.open_max - shared.open.available_permits(),
-            drives: shared.config.drives_max - shared.drives.available_permits(),
+            open_transactions: shared.config.open_permits() - shared.open.available_permits(),
+            drives: shared.driving.len(),
             unhandled: shared.unhandled.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -269,8 +271,13 @@ impl Shared {
     }
 
     /// Runs a task that a shutdown waits for.
-    pub(crate) fn spawn_tracked(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_tracked(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.seam.spawn(Box::pin(self.tracker.track_future(work)));
+    }
+
+    /// Runs a task that drives branches, and that a shutdown waits for or hands over.
+    pub(crate) fn spawn_drive(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.seam.spawn(Box::pin(self.driving.track_future(work)));
     }
 
     pub(crate) fn drive_lease_ms(&self) -> u64 {
