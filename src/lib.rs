@@ -1,6 +1,110 @@
-//! Try-Confirm-Cancel transactions: a business operation over several services, wholly done or wholly
-//! undone.
+//! Try-Confirm-Cancel transactions for Rust services: a business operation over several services, wholly
+//! done or wholly undone.
+//!
+//! A method of a service *tries*: it checks and reserves. When every try of an operation has succeeded, all
+//! are *confirmed*; otherwise all are *cancelled*. You annotate the methods; the framework records every
+//! step in a store before it is acted on, decides once, and drives confirm or cancel, idempotently and with
+//! retries, until every branch is final or parked for an operator, whichever process crashes meanwhile.
+//! There is no coordinator to deploy: the runtime lives in your process.
+//!
+//! # Five minutes
+//!
+//! A participant, whole:
+//!
+//! ```
+//! use std::{collections::BTreeMap, sync::Mutex};
+//! use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
+//!
+//! #[derive(Default)]
+//! struct Seats(Mutex<BTreeMap<String, u32>>); // the seats held, by transaction and branch
+//!
+//! #[tcc::participant(name = "seats")]
+//! impl Seats {
+//!     #[tcc(try, confirm = keep, cancel = release, timeout = "2s")]
+//!     async fn hold(&self, cx: &TryCx, row: u32) -> Result<u32, std::fmt::Error> {
+//!         self.0.lock().unwrap().insert(format!("{}/{}", cx.gid(), cx.branch()), row);
+//!         Ok(row * 10)
+//!     }
+//!     async fn keep(&self, _cx: &ConfirmCx, _row: u32, _seat: u32) -> Result<(), PhaseError> {
+//!         Ok(()) // the hold becomes the booking
+//!     }
+//!     async fn release(&self, cx: &CancelCx, _row: u32, _seat: TryOutcome<u32>) -> Result<(), PhaseError> {
+//!         self.0.lock().unwrap().remove(&format!("{}/{}", cx.gid(), cx.branch()));
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let runtime = tcc::Runtime::builder()
+//!     .store(tcc::MemoryStore::new())
+//!     .participant(Seats::default())
+//!     .start()
+//!     .await?;
+//!
+//! let (aisle, window) = runtime
+//!     .transaction("booking")
+//!     .run(async |tx| Ok(tcc::try_join!(SeatsTcc::new(tx).hold(3), SeatsTcc::new(tx).hold(4))?))
+//!     .await?;
+//! # assert_eq!((aisle, window), (30, 40));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In a real participant the hold, and a row that says that this branch was served, are written in one local
+//! database transaction (a *fence*): confirm and cancel may run more than once, cancel may come without its
+//! try, or before it. `examples/checkout` shows three participants with such fences.
+//!
+//! # What is guaranteed
+//!
+//! - A transaction is decided once. Commit, rollback, deadline and operator race on one atomic step, and
+//!   whoever comes second learns what was decided. A decision never changes.
+//! - No try starts before its branch is recorded, no confirm or cancel before the decision is, and no caller
+//!   hears a decision before it is durable.
+//! - Only branches whose try succeeded, *and whose success your closure was given*, are confirmed. A branch
+//!   whose outcome nobody knows makes the transaction cancel.
+//! - Every recorded branch of a cancelled transaction gets its cancel, which is told what is known of its
+//!   try: [`TryOutcome`] is `Succeeded`, `Refused` or `Unknown`. A try that ends late is reported, and its
+//!   branch is cancelled again, knowing it.
+//! - Phase two goes on until each branch is final, or parked with its cause for an operator: attempts are
+//!   counted and spaced in the store, so that a crash neither loses nor multiplies them.
+//! - A business key ([`Transaction::key`]) runs once; a second caller gets the first one's outcome.
+//!
+//! # What is not
+//!
+//! - Isolation. Between try and confirm, others can see that something is reserved; they must not see it as
+//!   done. That is what a try is for.
+//! - Exactly one run. Handlers run at least once; a fence in the participant's own store makes each effect
+//!   happen at most once.
+//! - More durability than the store has. [`MemoryStore`] loses everything with the process.
+//! - A bound on how long a reservation is held: while its branch is parked, it is held until someone acts.
+//!
+//! # The map
+//!
+//! | to | see |
+//! |---|---|
+//! | annotate a service | [`participant`], [`TryCx`], [`ConfirmCx`], [`CancelCx`], [`TryOutcome`], [`PhaseError`] |
+//! | run a transaction | [`Runtime::transaction`], [`Transaction::run`], [`transaction`], [`try_join!`], [`try_join_all`] |
+//! | give it a business key | [`Transaction::key`], [`Keyed`] |
+//! | end it by hand | [`Transaction::begin`], [`OpenTransaction`] |
+//! | tell failures apart | [`TransactionError`], [`TryError`], [`Abort`] |
+//! | embed the runtime | [`Runtime::builder`], [`Config`], [`Health`], [`Event`] |
+//! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`] |
+//! | do without macros | [`Action`], [`RuntimeBuilder::actions`], [`Tx::call`] |
+//! | write a store | [`store`], [`machine`], [`record`] |
+//!
+//! # Features
+//!
+//! | feature | default | gives |
+//! |---|---|---|
+//! | `macros` | yes | the attribute macros |
 
 pub use tcc_core::*;
 
-// macros follow
+#[cfg(feature = "macros")]
+pub use tcc_macros::{participant, transaction};
+
+/// The code in README is compiled and run like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

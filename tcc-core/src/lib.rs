@@ -7,6 +7,7 @@
 pub mod __private;
 mod action;
 mod call;
+mod checks;
 mod config;
 mod context;
 mod error;

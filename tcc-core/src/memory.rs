@@ -96,10 +96,10 @@ impl Queues {
     }
 
     fn hush(&mut self, gid: &Gid, participant: &Name) {
-        if let Some(place) = self.standing.remove(&(gid.clone(), participant.clone())) {
-            if let Some(queue) = self.ready.get_mut(participant) {
-                queue.remove(&place);
-            }
+        if let Some(place) = self.standing.remove(&(gid.clone(), participant.clone()))
+            && let Some(queue) = self.ready.get_mut(participant)
+        {
+            queue.remove(&place);
         }
     }
 
@@ -255,10 +255,10 @@ impl Shard {
                     self.expiries.insert((at, gid.clone()));
                 }
             }
-            if effects.take_key {
-                if let Some(key) = &record.key {
-                    self.keys.insert((record.name.clone(), key.clone()), gid.clone());
-                }
+            if effects.take_key
+                && let Some(key) = &record.key
+            {
+                self.keys.insert((record.name.clone(), key.clone()), gid.clone());
             }
             self.records.insert(gid.clone(), record);
         }

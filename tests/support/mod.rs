@@ -1,5 +1,6 @@
 //! A bank of accounts, as a participant made by hand: reservations, fences and a journal of what ran.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a surprise ends the test")]
 
 use std::{
     collections::BTreeMap,

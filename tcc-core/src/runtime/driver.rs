@@ -72,7 +72,8 @@ impl Shared {
             let next = match reports.is_empty() {
                 true => running.next().await,
                 false => {
-                    let left = (waiting_since + LINGER).saturating_sub(self.seam.elapsed());
+                    let linger = LINGER.min(self.config.drive_lease / 6);
+                    let left = (waiting_since + linger).saturating_sub(self.seam.elapsed());
                     within(&*self.seam, left, running.next()).await.flatten()
                 }
             };

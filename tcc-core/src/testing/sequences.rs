@@ -205,7 +205,7 @@ impl Transaction {
             3 => self.decide(random, now).into(),
             4 => self.claim(random).into(),
             5 => self.renew(random).into(),
-            6 => KeepAlive { lease_ms: random.below(2 * LEASE_MS) }.into(),
+            6 => KeepAlive { lease_ms: 1 + random.below(2 * LEASE_MS) }.into(),
             7 => self.close(random).into(),
             8 => Sweep { by: text("sweeper") }.into(),
             _ => self.redrive(random).into(),
@@ -308,7 +308,7 @@ impl Transaction {
         };
         let inline = random.chance(50).then(|| InlineClaim {
             token: Token(random.next()),
-            lease_ms: random.below(2 * LEASE_MS),
+            lease_ms: 1 + random.below(2 * LEASE_MS),
             branches: self.tries.keys().copied().filter(|_| random.chance(75)).collect(),
         });
         let create = (!self.acknowledged || random.chance(5)).then(|| self.create.clone());
@@ -320,7 +320,7 @@ impl Transaction {
         ClaimWork {
             participant: text(random.pick(&PARTICIPANTS)),
             token: earlier.map_or_else(|| Token(random.next()), |drive| drive.token),
-            lease_ms: random.below(3 * LEASE_MS),
+            lease_ms: 1 + random.below(3 * LEASE_MS),
         }
     }
 
@@ -336,7 +336,7 @@ impl Transaction {
         if branches.is_empty() || random.chance(10) {
             branches.push((self.ordinal(random), random.below(4)));
         }
-        Renew { token, branches, lease_ms: random.below(3 * LEASE_MS) }
+        Renew { token, branches, lease_ms: 1 + random.below(3 * LEASE_MS) }
     }
 
     fn close(&self, random: &mut Random) -> Close {

@@ -1,0 +1,217 @@
+//! Inventory: holds stock for an order, then sells it or puts it back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
+
+use crate::books::{BookError, Books, exactly_one};
+use crate::faults::{self, Fault};
+use crate::fence::{self, Pass, Slot, TryFence};
+use crate::tally::Tally;
+
+pub(crate) const BOOKS: &str = "inventory";
+
+const SCHEMA: &str = "
+    CREATE TABLE stock (
+        sku      TEXT PRIMARY KEY NOT NULL,
+        on_hand  INTEGER NOT NULL CHECK (on_hand >= 0),
+        reserved INTEGER NOT NULL CHECK (reserved >= 0),
+        sold     INTEGER NOT NULL CHECK (sold >= 0)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reservation (
+        gid      TEXT NOT NULL,
+        branch   TEXT NOT NULL,
+        order_id TEXT NOT NULL,
+        sku      TEXT NOT NULL,
+        quantity INTEGER NOT NULL,
+        state    TEXT NOT NULL CHECK (state IN ('held', 'sold', 'released')),
+        PRIMARY KEY (gid, branch)
+    ) STRICT, WITHOUT ROWID;";
+
+/// Why stock was not held.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StockError {
+    #[error("{sku} is out of stock: {quantity} wanted")]
+    OutOfStock { sku: String, quantity: i64 },
+    #[error("stock was not held")]
+    Fence(#[from] TryFence),
+    #[error("stock was not held")]
+    Books(#[from] BookError),
+}
+
+impl From<sqlx::Error> for StockError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Books(error.into())
+    }
+}
+
+pub(crate) struct Inventory {
+    books: Books,
+    tally: Arc<Tally>,
+}
+
+/// Stock held for an order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Hold {
+    pub(crate) left_on_hand: i64,
+}
+
+#[tcc::participant(name = "inventory")]
+impl Inventory {
+    /// Holds stock for an order.
+    #[tcc(
+        try,
+        confirm = confirm_reserve,
+        cancel = cancel_reserve,
+        timeout = "2s",
+        retry(max = 20, base = "50ms", cap = "2s")
+    )]
+    pub(crate) async fn reserve(
+        &self,
+        cx: &TryCx,
+        order: String,
+        sku: String,
+        quantity: i64,
+    ) -> Result<Hold, StockError> {
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        let held = self.hold(&slot, &sku, quantity).await;
+        if let Err(StockError::Fence(TryFence::Barred)) = &held {
+            self.tally.turn_away();
+        }
+        Ok(Hold { left_on_hand: held? })
+    }
+
+    async fn confirm_reserve(
+        &self,
+        cx: &ConfirmCx,
+        order: String,
+        sku: String,
+        quantity: i64,
+        _hold: Hold,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.sell(&slot, &sku, quantity).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
+
+    /// Whatever is known of the try, the fence knows better: it was written with the effect.
+    async fn cancel_reserve(
+        &self,
+        cx: &CancelCx,
+        order: String,
+        sku: String,
+        quantity: i64,
+        _hold: TryOutcome<Hold>,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.put_back(&slot, &sku, quantity).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
+}
+
+impl Inventory {
+    pub(crate) async fn open(
+        directory: &Path,
+        opening: &BTreeMap<String, i64>,
+        tally: Arc<Tally>,
+    ) -> Result<Self, BookError> {
+        let books = Books::create(directory, BOOKS, SCHEMA).await?;
+        let mut local = books.begin().await?;
+        for (sku, on_hand) in opening {
+            sqlx::query("INSERT INTO stock (sku, on_hand, reserved, sold) VALUES (?, ?, 0, 0)")
+                .bind(sku)
+                .bind(on_hand)
+                .execute(&mut *local)
+                .await?;
+        }
+        local.commit().await?;
+        Ok(Self { books, tally })
+    }
+
+    /// Returns what is left on hand.
+    async fn hold(&self, slot: &Slot, sku: &str, quantity: i64) -> Result<i64, StockError> {
+        let mut local = self.books.begin().await?;
+        fence::enter_try(&mut local, slot).await?;
+        let left: Option<i64> = sqlx::query_scalar(
+            "UPDATE stock SET on_hand = on_hand - ?1, reserved = reserved + ?1 WHERE sku = ?2 AND on_hand >= ?1
+             RETURNING on_hand",
+        )
+        .bind(quantity)
+        .bind(sku)
+        .fetch_optional(&mut *local)
+        .await?;
+        let Some(left) = left else {
+            return Err(StockError::OutOfStock { sku: sku.to_owned(), quantity });
+        };
+        sqlx::query(
+            "INSERT INTO reservation (gid, branch, order_id, sku, quantity, state) VALUES (?, ?, ?, ?, ?, 'held')",
+        )
+        .bind(&slot.gid)
+        .bind(&slot.branch)
+        .bind(&slot.order)
+        .bind(sku)
+        .bind(quantity)
+        .execute(&mut *local)
+        .await?;
+        local.commit().await?;
+        Ok(left)
+    }
+
+    async fn sell(&self, slot: &Slot, sku: &str, quantity: i64) -> Result<(), BookError> {
+        let mut local = self.books.begin().await?;
+        if fence::enter_confirm(&mut local, slot).await? == Pass::Done {
+            return Ok(());
+        }
+        let stock = sqlx::query(
+            "UPDATE stock SET reserved = reserved - ?1, sold = sold + ?1 WHERE sku = ?2 AND reserved >= ?1",
+        )
+        .bind(quantity)
+        .bind(sku)
+        .execute(&mut *local)
+        .await?;
+        exactly_one(&stock, slot, "reserved stock")?;
+        let reservation = sqlx::query("UPDATE reservation SET state = 'sold' WHERE gid = ? AND branch = ?")
+            .bind(&slot.gid)
+            .bind(&slot.branch)
+            .execute(&mut *local)
+            .await?;
+        exactly_one(&reservation, slot, "the reservation")?;
+        Ok(local.commit().await?)
+    }
+
+    async fn put_back(&self, slot: &Slot, sku: &str, quantity: i64) -> Result<(), BookError> {
+        let mut local = self.books.begin().await?;
+        if fence::enter_cancel(&mut local, slot).await? == Pass::Act {
+            let stock = sqlx::query(
+                "UPDATE stock SET reserved = reserved - ?1, on_hand = on_hand + ?1 WHERE sku = ?2 AND reserved >= ?1",
+            )
+            .bind(quantity)
+            .bind(sku)
+            .execute(&mut *local)
+            .await?;
+            exactly_one(&stock, slot, "reserved stock")?;
+            let reservation =
+                sqlx::query("UPDATE reservation SET state = 'released' WHERE gid = ? AND branch = ?")
+                    .bind(&slot.gid)
+                    .bind(&slot.branch)
+                    .execute(&mut *local)
+                    .await?;
+            exactly_one(&reservation, slot, "the reservation")?;
+        }
+        // An empty cancel has a fence row of its own to keep.
+        Ok(local.commit().await?)
+    }
+
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
+    }
+}
