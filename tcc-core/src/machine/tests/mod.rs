@@ -1,6 +1,3 @@
-<<<<<<< HEAD
-mod random;
-=======
 //! Tests of the state machine: a file an operation, the invariants beside them, and random sequences.
 
 mod begin;
@@ -30,4 +27,3 @@ fn seen(outcome: &TryOutcome<Payload>) -> Seen {
         TryOutcome::Unknown => Seen::Unknown,
     }
 }
->>>>>>> main
