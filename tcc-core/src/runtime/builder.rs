@@ -207,7 +207,7 @@ impl RuntimeBuilder {
             Some(process) => process.clone(),
             None => Name::new(&format!("p{:016x}", seam.random())).map_err(StartError::Name)?,
         };
-        let now = store.now(0).await?;
+        let now = super::calls::in_time(&*seam, config.store_timeout, store.now(0)).await?;
         let shared = Arc::new(Shared {
             clock: ServerClock::new(Arc::clone(&seam), now),
             drives: Arc::new(Semaphore::new(config.drives_max.min(Semaphore::MAX_PERMITS))),

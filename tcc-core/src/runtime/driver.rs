@@ -298,7 +298,7 @@ impl Shared {
         const AT_ONCE: usize = 32;
         let mut wait = Duration::from_millis(50);
         loop {
-            let mut bells = match self.store.listen(&self.process, &participants).await {
+            let mut bells = match self.in_time(self.store.listen(&self.process, &participants)).await {
                 Ok(bells) => bells,
                 Err(error) => {
                     self.trouble("listening for work", None, &error);
