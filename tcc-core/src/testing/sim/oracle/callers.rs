@@ -6,7 +6,7 @@ use crate::{
     gid::Gid,
     name::Ordinal,
     outcome::Outcome,
-    record::{Direction, TransactionState},
+    record::{Direction, Reason, TransactionState},
     time::Timestamp,
 };
 
@@ -92,7 +92,8 @@ impl Oracle {
             Kind::Cancelled(reason) => {
                 self.hear_decision(gid, Direction::Cancel, false)?;
                 match written {
-                    Some(decision) if decision.reason != reason => {
+                    // Whose deadline passed while the store was away cannot know who was first.
+                    Some(decision) if decision.reason != reason && reason != Reason::DeadlinePassed => {
                         Err(format!("{gid}: a caller heard {reason:?}, and {:?} is written", decision.reason))
                     }
                     _ => Ok(()),

@@ -100,7 +100,7 @@ fn whole(gid: &Gid, record: &Record) -> Result<(), String> {
 fn scheduled(gid: &Gid, record: &Record, timer: Option<Timestamp>, now: Timestamp) -> Result<(), String> {
     let latest = match record.state {
         TransactionState::Trying => Some(record.deadline_at.min(record.lease_until)),
-        _ => record.branches.iter().filter(|branch| open(branch)).filter_map(|branch| due(record, branch, now)).min(),
+        _ => record.branches.iter().filter(|branch| open(branch)).map(|branch| due(record, branch, now)).min(),
     };
     match (latest, timer) {
         (Some(_), None) => Err(format!("{gid} is {} and has no timer (I10)", record.state)),
@@ -112,14 +112,12 @@ fn scheduled(gid: &Gid, record: &Record, timer: Option<Timestamp>, now: Timestam
     }
 }
 
-fn due(record: &Record, branch: &Branch, now: Timestamp) -> Option<Timestamp> {
+fn due(record: &Record, branch: &Branch, now: Timestamp) -> Timestamp {
     let leased = branch.claim.filter(|claim| claim.closed.is_none() && claim.until > now);
+    let free = leased.map_or(branch.next_attempt_at, |claim| claim.until);
     let bell = record.bells.iter().find(|(name, _)| name.as_str() == branch.action.participant());
-    Some(match (leased, bell) {
-        (Some(claim), _) => claim.until,
-        (None, Some((_, bell))) => bell.again_at.max(branch.next_attempt_at),
-        (None, None) => branch.next_attempt_at,
-    })
+    // While a message stands there is nobody to tell.
+    bell.map_or(free, |(_, bell)| bell.again_at.max(free))
 }
 
 fn open(branch: &Branch) -> bool {
