@@ -231,6 +231,22 @@ impl<T> Codec<T> {
     }
 }
 
+/// The context of a method.
+#[diagnostic::on_unimplemented(
+    message = "the context of this method is `&{C}`, not `&{Self}`",
+    label = "must be `{C}`"
+)]
+pub trait SameContext<C> {
+    /// The identity.
+    fn borrow(context: &C) -> &Self;
+}
+
+impl<C> SameContext<C> for C {
+    fn borrow(context: &C) -> &Self {
+        context
+    }
+}
+
 /// An argument of confirm or cancel that is the try's own.
 #[diagnostic::on_unimplemented(
     message = "confirm or cancel takes `{Self}` where the try takes `{T}`",
