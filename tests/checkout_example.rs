@@ -1,5 +1,7 @@
 //! `examples/checkout` as its reader meets it: the command, its exit code, and what its audit notices.
 
+#![allow(clippy::unwrap_used, reason = "a surprise ends the test")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;

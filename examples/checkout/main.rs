@@ -121,7 +121,7 @@ async fn audit_books(input: &Input, data: &Path, outcomes: Option<&Path>) -> Res
     let books = ledger::read(data).await?;
     let audit = audit::examine(&file, &opening, &books, outcomes.as_ref());
     if audit.findings.is_empty() {
-        println!("The books balance (audited by process {}, from the books alone):", std::process::id());
+        println!("The books balance, as process {} finds from them and the input files:", std::process::id());
         print!("{}", audit.totals);
         return Ok(true);
     }
@@ -139,8 +139,12 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
+        let cause = source.to_string();
+        // Some libraries repeat the source in their own text.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
         next = source.source();
     }
     text

@@ -26,6 +26,8 @@ mod retry;
 mod runtime;
 pub mod seam;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod time;
 mod transaction;
 mod tx;

@@ -406,7 +406,7 @@ pub enum Refusal {
     },
     /// The record would hold more bytes of payloads than allowed.
     #[error(
-        "a transaction may hold {max} bytes of payloads at the most; raise `payload_bytes_max` or store references"
+        "a transaction may hold {max} bytes of payloads at the most; raise `transaction_payload_bytes_max` or store references"
     )]
     TooManyPayloadBytes {
         /// The limit.
@@ -438,7 +438,7 @@ pub enum Transition {
     BegunAgain,
     /// The key belongs to another transaction.
     KeyTaken,
-    /// The key of a cancelled transaction, or of one no longer kept, was taken over.
+    /// The key of a cancelled transaction was taken over.
     KeyTakenOver,
     /// Created by a registration.
     Created,

@@ -75,9 +75,11 @@ impl Shared {
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         let limit = self.config.store_timeout;
-        within(&*self.seam, limit, call).await.unwrap_or_else(|| {
-            let message = format!("the store did not answer within {limit:?} (`store_timeout`)");
-            Err(StoreError::new(StoreErrorKind::Unavailable, message))
-        })
+        within(&*self.seam, limit, call).await.unwrap_or_else(|| Err(no_answer(limit)))
     }
+}
+
+pub(super) fn no_answer(limit: Duration) -> StoreError {
+    let message = format!("the store did not answer within {limit:?} (`store_timeout`)");
+    StoreError::new(StoreErrorKind::Unavailable, message)
 }

@@ -1,0 +1,4 @@
+//! What tests of stores and of services share.
+
+pub mod sequences;
+pub mod variants;
