@@ -5,7 +5,7 @@ use crate::__private::{
     ArgumentsReader, ArgumentsWriter, BoxFuture, DecodeError, Payload, TryFailure, TryFn, call,
     decode_outcome, decode_result, encode_try,
 };
-use crate::{ActionPolicy, Call, Participant, PhaseError, TryCx, TryOutcome, Tx};
+use crate::{ActionPolicy, Call, Participant, PhaseError, TransactionError, TryCx, TryOutcome, Tx};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -295,3 +295,14 @@ impl<T> CancelGiven<T> for TryOutcome<T> {
         outcome
     }
 }
+
+/// The error of a transaction function.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a transaction",
+    label = "must be `From<tcc::TransactionError>`",
+    note = "give it a variant for the transaction's own errors, with `thiserror`: `Transaction(#[from] tcc::TransactionError)`"
+)]
+pub trait TransactionFailure: From<TransactionError> + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<TransactionError> + 'static> TransactionFailure for E {}
