@@ -57,12 +57,13 @@ fn opening_of<'a>(book: &Book, opening: &'a Opening) -> Option<&'a BTreeMap<Stri
 /// Every effect has its fence row and the other way round, and says what its order says.
 fn check_effects(book: &Book, orders: &HashMap<&str, &Listed>, findings: &mut Vec<String>) {
     let layout = book.layout;
-    let fences: HashMap<_, _> = book.fence.iter().map(|row| ((row.gid.as_str(), row.branch), row)).collect();
+    let fences: HashMap<_, _> =
+        book.fence.iter().map(|row| ((row.gid.as_str(), row.branch.as_str()), row)).collect();
     let mut with_effect = HashSet::new();
     for effect in &book.effects {
         let mut found = |what: String| findings.push(format!("{}: {what}", effect_row(book, effect)));
-        with_effect.insert((effect.gid.as_str(), effect.branch));
-        match fences.get(&(effect.gid.as_str(), effect.branch)) {
+        with_effect.insert((effect.gid.as_str(), effect.branch.as_str()));
+        match fences.get(&(effect.gid.as_str(), effect.branch.as_str())) {
             None => found("has no fence row".to_owned()),
             Some(fence) => {
                 if fence.order != effect.order {
@@ -97,9 +98,9 @@ fn check_effects(book: &Book, orders: &HashMap<&str, &Listed>, findings: &mut Ve
     for fence in &book.fence {
         let mut found = |what: &str| findings.push(format!("{}: {what}", fence_row(book, fence)));
         if fence.branch != layout.branch {
-            found(&format!("branches of {} are numbered {:02}", layout.book, layout.branch));
+            found(&format!("branches of {} are numbered {}", layout.book, layout.branch));
         }
-        let has_effect = with_effect.contains(&(fence.gid.as_str(), fence.branch));
+        let has_effect = with_effect.contains(&(fence.gid.as_str(), fence.branch.as_str()));
         match fence.state.as_str() {
             "barred" if has_effect => found("bars a try that left a row"),
             "barred" => {}
@@ -283,14 +284,14 @@ fn totals(opening: &Opening, books: &[Book], transactions: &BTreeMap<&str, Trans
 fn effect_row(book: &Book, effect: &Effect) -> String {
     let (layout, Effect { gid, branch, order, subject, amount, state }) = (book.layout, effect);
     format!(
-        "{}.db, table {}, row {gid}/{branch:02} (order {order}, {} {subject}, {} {amount}, {state})",
+        "{}.db, table {}, row {gid}/{branch} (order {order}, {} {subject}, {} {amount}, {state})",
         layout.book, layout.effects, layout.subject, layout.amount
     )
 }
 
 fn fence_row(book: &Book, fence: &FenceRow) -> String {
     let FenceRow { gid, branch, order, state } = fence;
-    format!("{}.db, table fence, row {gid}/{branch:02} (order {order}, {state})", book.layout.book)
+    format!("{}.db, table fence, row {gid}/{branch} (order {order}, {state})", book.layout.book)
 }
 
 fn balance_row(book: &Book, balance: &Balance) -> String {

@@ -9,6 +9,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
+use tcc::PhaseError;
+
 use crate::fence;
 
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +20,23 @@ pub(crate) enum BookError {
     #[error("{} holds books already: choose a directory without", path.display())]
     Occupied { path: PathBuf },
     #[error("the fence of {gid}/{branch} says `{state}`, so it cannot be {wanted}")]
-    Contradiction { gid: String, branch: i64, state: String, wanted: &'static str },
+    Contradiction { gid: String, branch: String, state: String, wanted: &'static str },
     #[error("the books do not hold what the fence of {gid}/{branch} says: {missing}")]
-    Inconsistent { gid: String, branch: i64, missing: &'static str },
+    Inconsistent { gid: String, branch: String, missing: &'static str },
 }
 
+impl BookError {
+    /// A database may answer next time; books that contradict themselves need a person. `?` alone would retry both.
+    pub(crate) fn into_phase(self) -> PhaseError {
+        match self {
+            Self::Database(_) => PhaseError::retry(self),
+            _ => PhaseError::park(self),
+        }
+    }
+}
+
+/// A handle that clones share.
+#[derive(Clone)]
 pub(crate) struct Books {
     pool: SqlitePool,
 }
@@ -86,6 +100,6 @@ pub(crate) fn exactly_one(
 ) -> Result<(), BookError> {
     match result.rows_affected() {
         1 => Ok(()),
-        _ => Err(BookError::Inconsistent { gid: slot.gid.clone(), branch: slot.branch, missing }),
+        _ => Err(BookError::Inconsistent { gid: slot.gid.clone(), branch: slot.branch.clone(), missing }),
     }
 }

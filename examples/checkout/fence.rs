@@ -7,12 +7,14 @@
 
 use sqlx::{Sqlite, Transaction};
 
+use tcc::{Gid, Ordinal};
+
 use crate::books::BookError;
 
 pub(crate) const SCHEMA: &str = "
     CREATE TABLE fence (
         gid      TEXT NOT NULL,
-        branch   INTEGER NOT NULL,
+        branch   TEXT NOT NULL,
         order_id TEXT NOT NULL,
         state    TEXT NOT NULL CHECK (state IN ('tried', 'confirmed', 'cancelled', 'barred')),
         PRIMARY KEY (gid, branch)
@@ -22,8 +24,14 @@ pub(crate) const SCHEMA: &str = "
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
     pub(crate) gid: String,
-    pub(crate) branch: i64,
+    pub(crate) branch: String,
     pub(crate) order: String,
+}
+
+impl Slot {
+    pub(crate) fn new(gid: &Gid, branch: Ordinal, order: String) -> Self {
+        Self { gid: gid.to_string(), branch: branch.to_string(), order }
+    }
 }
 
 /// What is left to do for a confirm or cancel that the fence let through.
@@ -82,7 +90,7 @@ async fn insert(local: &mut Local, slot: &Slot, state: &str) -> Result<bool, Boo
         "INSERT INTO fence (gid, branch, order_id, state) VALUES (?, ?, ?, ?) ON CONFLICT (gid, branch) DO NOTHING",
     )
     .bind(&slot.gid)
-    .bind(slot.branch)
+    .bind(&slot.branch)
     .bind(&slot.order)
     .bind(state)
     .execute(&mut **local)
@@ -94,7 +102,7 @@ async fn leave_tried(local: &mut Local, slot: &Slot, state: &str) -> Result<bool
     let updated = sqlx::query("UPDATE fence SET state = ? WHERE gid = ? AND branch = ? AND state = 'tried'")
         .bind(state)
         .bind(&slot.gid)
-        .bind(slot.branch)
+        .bind(&slot.branch)
         .execute(&mut **local)
         .await?;
     Ok(updated.rows_affected() == 1)
@@ -103,7 +111,7 @@ async fn leave_tried(local: &mut Local, slot: &Slot, state: &str) -> Result<bool
 async fn state(local: &mut Local, slot: &Slot) -> Result<Option<String>, BookError> {
     Ok(sqlx::query_scalar("SELECT state FROM fence WHERE gid = ? AND branch = ?")
         .bind(&slot.gid)
-        .bind(slot.branch)
+        .bind(&slot.branch)
         .fetch_optional(&mut **local)
         .await?)
 }
@@ -111,7 +119,7 @@ async fn state(local: &mut Local, slot: &Slot) -> Result<Option<String>, BookErr
 fn contradiction(slot: &Slot, state: Option<&str>, wanted: &'static str) -> BookError {
     BookError::Contradiction {
         gid: slot.gid.clone(),
-        branch: slot.branch,
+        branch: slot.branch.clone(),
         state: state.unwrap_or("never tried").to_owned(),
         wanted,
     }

@@ -2,9 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
 
 use crate::books::{BookError, Books, exactly_one};
+use crate::faults::{self, Fault};
 use crate::fence::{self, Pass, Slot, TryFence};
+use crate::tally::Tally;
 
 pub(crate) const BOOKS: &str = "inventory";
 
@@ -17,7 +23,7 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE reservation (
         gid      TEXT NOT NULL,
-        branch   INTEGER NOT NULL,
+        branch   TEXT NOT NULL,
         order_id TEXT NOT NULL,
         sku      TEXT NOT NULL,
         quantity INTEGER NOT NULL,
@@ -44,10 +50,80 @@ impl From<sqlx::Error> for StockError {
 
 pub(crate) struct Inventory {
     books: Books,
+    tally: Arc<Tally>,
+}
+
+/// Stock held for an order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Hold {
+    pub(crate) left_on_hand: i64,
+}
+
+#[tcc::participant(name = "inventory")]
+impl Inventory {
+    /// Holds stock for an order.
+    #[tcc(
+        try,
+        confirm = confirm_reserve,
+        cancel = cancel_reserve,
+        timeout = "2s",
+        retry(max = 20, base = "50ms", cap = "2s")
+    )]
+    pub(crate) async fn reserve(
+        &self,
+        cx: &TryCx,
+        order: String,
+        sku: String,
+        quantity: i64,
+    ) -> Result<Hold, StockError> {
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        let held = self.hold(&slot, &sku, quantity).await;
+        if let Err(StockError::Fence(TryFence::Barred)) = &held {
+            self.tally.turn_away();
+        }
+        Ok(Hold { left_on_hand: held? })
+    }
+
+    async fn confirm_reserve(
+        &self,
+        cx: &ConfirmCx,
+        order: String,
+        sku: String,
+        quantity: i64,
+        _hold: Hold,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.sell(&slot, &sku, quantity).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
+
+    /// Whatever is known of the try, the fence knows better: it was written with the effect.
+    async fn cancel_reserve(
+        &self,
+        cx: &CancelCx,
+        order: String,
+        sku: String,
+        quantity: i64,
+        _hold: TryOutcome<Hold>,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.put_back(&slot, &sku, quantity).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
 }
 
 impl Inventory {
-    pub(crate) async fn open(directory: &Path, opening: &BTreeMap<String, i64>) -> Result<Self, BookError> {
+    pub(crate) async fn open(
+        directory: &Path,
+        opening: &BTreeMap<String, i64>,
+        tally: Arc<Tally>,
+    ) -> Result<Self, BookError> {
         let books = Books::create(directory, BOOKS, SCHEMA).await?;
         let mut local = books.begin().await?;
         for (sku, on_hand) in opening {
@@ -58,7 +134,7 @@ impl Inventory {
                 .await?;
         }
         local.commit().await?;
-        Ok(Self { books })
+        Ok(Self { books, tally })
     }
 
     /// Returns what is left on hand.
@@ -80,7 +156,7 @@ impl Inventory {
             "INSERT INTO reservation (gid, branch, order_id, sku, quantity, state) VALUES (?, ?, ?, ?, ?, 'held')",
         )
         .bind(&slot.gid)
-        .bind(slot.branch)
+        .bind(&slot.branch)
         .bind(&slot.order)
         .bind(sku)
         .bind(quantity)
@@ -105,7 +181,7 @@ impl Inventory {
         exactly_one(&stock, slot, "reserved stock")?;
         let reservation = sqlx::query("UPDATE reservation SET state = 'sold' WHERE gid = ? AND branch = ?")
             .bind(&slot.gid)
-            .bind(slot.branch)
+            .bind(&slot.branch)
             .execute(&mut *local)
             .await?;
         exactly_one(&reservation, slot, "the reservation")?;
@@ -126,7 +202,7 @@ impl Inventory {
             let reservation =
                 sqlx::query("UPDATE reservation SET state = 'released' WHERE gid = ? AND branch = ?")
                     .bind(&slot.gid)
-                    .bind(slot.branch)
+                    .bind(&slot.branch)
                     .execute(&mut *local)
                     .await?;
             exactly_one(&reservation, slot, "the reservation")?;
@@ -135,7 +211,7 @@ impl Inventory {
         Ok(local.commit().await?)
     }
 
-    pub(crate) async fn close(&self) {
-        self.books.close().await;
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
     }
 }

@@ -18,7 +18,7 @@ pub(crate) struct Layout {
     /// The names of an effect that is pending, settled or undone.
     pub(crate) states: [&'static str; 3],
     /// Every checkout calls its participants in the same order.
-    pub(crate) branch: i64,
+    pub(crate) branch: &'static str,
     pub(crate) due: fn(&Order) -> (&str, i128),
     select_balances: &'static str,
     select_effects: &'static str,
@@ -32,7 +32,7 @@ pub(crate) const LAYOUTS: [Layout; 3] = [
         subject: "sku",
         amount: "quantity",
         states: ["held", "sold", "released"],
-        branch: 1,
+        branch: "01",
         due: |order| (&order.sku, order.quantity.into()),
         select_balances: "SELECT sku, on_hand, reserved, sold FROM stock",
         select_effects: "SELECT gid, branch, order_id, sku, quantity, state FROM reservation",
@@ -44,7 +44,7 @@ pub(crate) const LAYOUTS: [Layout; 3] = [
         subject: "card",
         amount: "amount_cents",
         states: ["held", "charged", "released"],
-        branch: 2,
+        branch: "02",
         due: |order| (&order.card, order.amount_cents.into()),
         select_balances: "SELECT card, available_cents, held_cents, charged_cents FROM card",
         select_effects: "SELECT gid, branch, order_id, card, amount_cents, state FROM charge",
@@ -56,7 +56,7 @@ pub(crate) const LAYOUTS: [Layout; 3] = [
         subject: "customer",
         amount: "points",
         states: ["pending", "awarded", "dropped"],
-        branch: 3,
+        branch: "03",
         due: |order| (&order.customer, order.points().into()),
         select_balances: "SELECT customer, NULL, pending, points FROM account",
         select_effects: "SELECT gid, branch, order_id, customer, points, state FROM award",
@@ -77,7 +77,7 @@ pub(crate) struct Balance {
 #[derive(Clone, Debug)]
 pub(crate) struct Effect {
     pub(crate) gid: String,
-    pub(crate) branch: i64,
+    pub(crate) branch: String,
     pub(crate) order: String,
     pub(crate) subject: String,
     pub(crate) amount: i128,
@@ -87,7 +87,7 @@ pub(crate) struct Effect {
 #[derive(Clone, Debug)]
 pub(crate) struct FenceRow {
     pub(crate) gid: String,
-    pub(crate) branch: i64,
+    pub(crate) branch: String,
     pub(crate) order: String,
     pub(crate) state: String,
 }
@@ -130,7 +130,7 @@ async fn read_book(layout: &'static Layout, path: &Path) -> Result<Book, sqlx::E
             settled: settled.into(),
         })
         .collect();
-    let effects = sqlx::query_as::<_, (String, i64, String, String, i64, String)>(layout.select_effects)
+    let effects = sqlx::query_as::<_, (String, String, String, String, i64, String)>(layout.select_effects)
         .fetch_all(&mut file)
         .await?
         .into_iter()
@@ -143,13 +143,14 @@ async fn read_book(layout: &'static Layout, path: &Path) -> Result<Book, sqlx::E
             state,
         })
         .collect();
-    let fence =
-        sqlx::query_as::<_, (String, i64, String, String)>("SELECT gid, branch, order_id, state FROM fence")
-            .fetch_all(&mut file)
-            .await?
-            .into_iter()
-            .map(|(gid, branch, order, state)| FenceRow { gid, branch, order, state })
-            .collect();
+    let fence = sqlx::query_as::<_, (String, String, String, String)>(
+        "SELECT gid, branch, order_id, state FROM fence",
+    )
+    .fetch_all(&mut file)
+    .await?
+    .into_iter()
+    .map(|(gid, branch, order, state)| FenceRow { gid, branch, order, state })
+    .collect();
     file.close().await?;
     Ok(Book { layout, balances, effects, fence })
 }

@@ -1,9 +1,15 @@
 //! Loyalty: promises points to a customer, then awards or drops them.
 
 use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
 
 use crate::books::{BookError, Books, exactly_one};
+use crate::faults::{self, Fault};
 use crate::fence::{self, Pass, Slot, TryFence};
+use crate::tally::Tally;
 
 pub(crate) const BOOKS: &str = "loyalty";
 
@@ -15,7 +21,7 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE award (
         gid      TEXT NOT NULL,
-        branch   INTEGER NOT NULL,
+        branch   TEXT NOT NULL,
         order_id TEXT NOT NULL,
         customer TEXT NOT NULL,
         points   INTEGER NOT NULL,
@@ -40,11 +46,76 @@ impl From<sqlx::Error> for LoyaltyError {
 
 pub(crate) struct Loyalty {
     books: Books,
+    tally: Arc<Tally>,
+}
+
+/// Points promised to a customer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Promise {
+    pub(crate) points: i64,
+}
+
+#[tcc::participant(name = "loyalty")]
+impl Loyalty {
+    /// Promises points to a customer.
+    #[tcc(
+        try,
+        confirm = confirm_accrue,
+        cancel = cancel_accrue,
+        timeout = "2s",
+        retry(max = 20, base = "50ms", cap = "2s")
+    )]
+    pub(crate) async fn accrue(
+        &self,
+        cx: &TryCx,
+        order: String,
+        customer: String,
+        points: i64,
+    ) -> Result<Promise, LoyaltyError> {
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        let promised = self.promise(&slot, &customer, points).await;
+        if let Err(LoyaltyError::Fence(TryFence::Barred)) = &promised {
+            self.tally.turn_away();
+        }
+        promised.map(|()| Promise { points })
+    }
+
+    async fn confirm_accrue(
+        &self,
+        cx: &ConfirmCx,
+        order: String,
+        customer: String,
+        points: i64,
+        _promise: Promise,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.award(&slot, &customer, points).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
+
+    async fn cancel_accrue(
+        &self,
+        cx: &CancelCx,
+        order: String,
+        customer: String,
+        points: i64,
+        _promise: TryOutcome<Promise>,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.drop_points(&slot, &customer, points).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
 }
 
 impl Loyalty {
-    pub(crate) async fn open(directory: &Path) -> Result<Self, BookError> {
-        Ok(Self { books: Books::create(directory, BOOKS, SCHEMA).await? })
+    pub(crate) async fn open(directory: &Path, tally: Arc<Tally>) -> Result<Self, BookError> {
+        Ok(Self { books: Books::create(directory, BOOKS, SCHEMA).await?, tally })
     }
 
     async fn promise(&self, slot: &Slot, customer: &str, points: i64) -> Result<(), LoyaltyError> {
@@ -62,7 +133,7 @@ impl Loyalty {
             "INSERT INTO award (gid, branch, order_id, customer, points, state) VALUES (?, ?, ?, ?, ?, 'pending')",
         )
         .bind(&slot.gid)
-        .bind(slot.branch)
+        .bind(&slot.branch)
         .bind(&slot.order)
         .bind(customer)
         .bind(points)
@@ -86,7 +157,7 @@ impl Loyalty {
         exactly_one(&account, slot, "the points promised")?;
         let award = sqlx::query("UPDATE award SET state = 'awarded' WHERE gid = ? AND branch = ?")
             .bind(&slot.gid)
-            .bind(slot.branch)
+            .bind(&slot.branch)
             .execute(&mut *local)
             .await?;
         exactly_one(&award, slot, "the award")?;
@@ -106,7 +177,7 @@ impl Loyalty {
             exactly_one(&account, slot, "the points promised")?;
             let award = sqlx::query("UPDATE award SET state = 'dropped' WHERE gid = ? AND branch = ?")
                 .bind(&slot.gid)
-                .bind(slot.branch)
+                .bind(&slot.branch)
                 .execute(&mut *local)
                 .await?;
             exactly_one(&award, slot, "the award")?;
@@ -114,7 +185,7 @@ impl Loyalty {
         Ok(local.commit().await?)
     }
 
-    pub(crate) async fn close(&self) {
-        self.books.close().await;
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
     }
 }

@@ -3,11 +3,11 @@
 //! `cargo run --release --example checkout`; README.md beside this file says what to look at.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program talks to its user on the terminal")]
-#![allow(dead_code, reason = "the run is not wired yet")]
 
 mod arguments;
 mod audit;
 mod books;
+mod checkout;
 mod faults;
 mod fence;
 mod inventory;
@@ -20,11 +20,15 @@ mod payment;
 mod progress;
 mod report;
 mod rows;
+mod run;
+mod store;
 mod tally;
 
 use std::error::Error;
-use std::path::Path;
-use std::process::ExitCode;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::SystemTime;
 
 use arguments::{Command, HELP, Input};
 use opening::Opening;
@@ -47,7 +51,7 @@ async fn main() -> ExitCode {
             println!("{HELP}");
             Ok(true)
         }
-        Command::Run { .. } => Ok(false),
+        Command::Run { input, data, concurrency } => run_orders(&input, data, concurrency).await,
         Command::Audit { input, data, outcomes } => audit_books(&input, &data, outcomes.as_deref()).await,
     };
     match ended {
@@ -60,6 +64,55 @@ async fn main() -> ExitCode {
     }
 }
 
+/// Whether the books balance after the run, as another process finds them.
+async fn run_orders(
+    input: &Input,
+    data: Option<PathBuf>,
+    concurrency: usize,
+) -> Result<bool, Box<dyn Error>> {
+    let file = OrderFile::read(&input.orders)?;
+    let opening = Opening::read(&input.stock, &input.cards)?;
+    for row in &file.bad_rows {
+        eprintln!("{}, line {}: {}", input.orders.display(), row.line, row.reason);
+    }
+    if file.orders.is_empty() {
+        return Err(format!("no row of {} can be used", input.orders.display()).into());
+    }
+    let directory = data.map_or_else(new_directory, |directory| {
+        std::fs::create_dir_all(&directory)?;
+        Ok(directory)
+    })?;
+    println!("{}", store::NOTICE);
+    println!("Books are kept in {}\n", directory.display());
+
+    let (report, outcomes) = run::run(&file, &opening, &directory, concurrency).await?;
+    println!("{report}");
+    let outcomes_path = directory.join("outcomes.csv");
+    outcomes::write(&outcomes_path, &outcomes)?;
+
+    let audit = std::process::Command::new(std::env::current_exe()?)
+        .arg("audit")
+        .args([OsStr::new("--data"), directory.as_os_str()])
+        .args([OsStr::new("--orders"), input.orders.as_os_str()])
+        .args([OsStr::new("--stock"), input.stock.as_os_str()])
+        .args([OsStr::new("--cards"), input.cards.as_os_str()])
+        .args([OsStr::new("--outcomes"), outcomes_path.as_os_str()])
+        .stdin(Stdio::null())
+        .status()?;
+    if report.parked + report.unfinished > 0 {
+        eprintln!("Transactions are parked or unfinished: they wait for an operator, or for more time.");
+    }
+    Ok(audit.success() && report.parked + report.unfinished == 0)
+}
+
+fn new_directory() -> std::io::Result<PathBuf> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let name = format!("tcc-checkout-{}-{}", std::process::id(), now.as_millis());
+    let directory = std::env::temp_dir().join(name);
+    std::fs::create_dir(&directory)?;
+    Ok(directory)
+}
+
 /// Whether the books balance.
 async fn audit_books(input: &Input, data: &Path, outcomes: Option<&Path>) -> Result<bool, Box<dyn Error>> {
     let file = OrderFile::read(&input.orders)?;
@@ -68,7 +121,7 @@ async fn audit_books(input: &Input, data: &Path, outcomes: Option<&Path>) -> Res
     let books = ledger::read(data).await?;
     let audit = audit::examine(&file, &opening, &books, outcomes.as_ref());
     if audit.findings.is_empty() {
-        println!("The books balance (audited by process {}, from the books alone):", std::process::id());
+        println!("The books balance, as process {} finds from them and the input files:", std::process::id());
         print!("{}", audit.totals);
         return Ok(true);
     }
@@ -86,8 +139,12 @@ fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
+        let cause = source.to_string();
+        // Some libraries repeat the source in their own text.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
         next = source.source();
     }
     text

@@ -23,6 +23,11 @@ impl Ending {
             Self::Unknown => "unknown",
         }
     }
+
+    /// This, or what `other` knows if this knows nothing.
+    pub(crate) fn or(self, other: Self) -> Self {
+        if self == Self::Unknown { other } else { self }
+    }
 }
 
 pub(crate) type Outcomes = BTreeMap<String, Ending>;

@@ -2,9 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
 
 use crate::books::{BookError, Books, exactly_one};
+use crate::faults::{self, Fault};
 use crate::fence::{self, Pass, Slot, TryFence};
+use crate::tally::Tally;
 
 pub(crate) const BOOKS: &str = "payment";
 
@@ -17,7 +24,7 @@ const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE charge (
         gid          TEXT NOT NULL,
-        branch       INTEGER NOT NULL,
+        branch       TEXT NOT NULL,
         order_id     TEXT NOT NULL,
         card         TEXT NOT NULL,
         amount_cents INTEGER NOT NULL,
@@ -44,10 +51,85 @@ impl From<sqlx::Error> for PaymentError {
 
 pub(crate) struct Payment {
     books: Books,
+    tally: Arc<Tally>,
+}
+
+/// An amount held on a card.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Authorization {
+    pub(crate) reference: String,
+}
+
+#[tcc::participant(name = "payment")]
+impl Payment {
+    /// Holds an amount on a card. The bank takes `slow_ms`: half of it before the amount is held, so that a cancel
+    /// can overtake it, and half after, so that an amount can be held that nobody hears of in time.
+    #[tcc(
+        try,
+        confirm = confirm_authorize,
+        cancel = cancel_authorize,
+        timeout = "1500ms",
+        retry(max = 20, base = "50ms", cap = "2s")
+    )]
+    pub(crate) async fn authorize(
+        &self,
+        cx: &TryCx,
+        order: String,
+        #[tcc(redact)] card: String,
+        amount_cents: i64,
+        slow_ms: u64,
+    ) -> Result<Authorization, PaymentError> {
+        let half = Duration::from_millis(slow_ms) / 2;
+        tokio::time::sleep(half).await;
+        let held = self.hold(&Slot::new(cx.gid(), cx.branch(), order), &card, amount_cents).await;
+        if let Err(PaymentError::Fence(TryFence::Barred)) = &held {
+            self.tally.turn_away();
+        }
+        tokio::time::sleep(half).await;
+        held.map(|()| Authorization { reference: cx.idempotency_key() })
+    }
+
+    async fn confirm_authorize(
+        &self,
+        cx: &ConfirmCx,
+        order: String,
+        card: String,
+        amount_cents: i64,
+        _slow_ms: u64,
+        _authorization: Authorization,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.charge(&slot, &card, amount_cents).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
+
+    async fn cancel_authorize(
+        &self,
+        cx: &CancelCx,
+        order: String,
+        card: String,
+        amount_cents: i64,
+        _slow_ms: u64,
+        _authorization: TryOutcome<Authorization>,
+    ) -> Result<(), PhaseError> {
+        self.tally.attempt(cx.attempt());
+        let planned = faults::planned(BOOKS, &order, cx.attempt());
+        faults::fail_if(planned, Fault::Before, BOOKS)?;
+        let slot = Slot::new(cx.gid(), cx.branch(), order);
+        self.let_go(&slot, &card, amount_cents).await.map_err(BookError::into_phase)?;
+        Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
+    }
 }
 
 impl Payment {
-    pub(crate) async fn open(directory: &Path, limits: &BTreeMap<String, i64>) -> Result<Self, BookError> {
+    pub(crate) async fn open(
+        directory: &Path,
+        limits: &BTreeMap<String, i64>,
+        tally: Arc<Tally>,
+    ) -> Result<Self, BookError> {
         let books = Books::create(directory, BOOKS, SCHEMA).await?;
         let mut local = books.begin().await?;
         for (card, limit_cents) in limits {
@@ -60,7 +142,7 @@ impl Payment {
             .await?;
         }
         local.commit().await?;
-        Ok(Self { books })
+        Ok(Self { books, tally })
     }
 
     async fn hold(&self, slot: &Slot, card: &str, amount_cents: i64) -> Result<(), PaymentError> {
@@ -81,7 +163,7 @@ impl Payment {
             "INSERT INTO charge (gid, branch, order_id, card, amount_cents, state) VALUES (?, ?, ?, ?, ?, 'held')",
         )
         .bind(&slot.gid)
-        .bind(slot.branch)
+        .bind(&slot.branch)
         .bind(&slot.order)
         .bind(card)
         .bind(amount_cents)
@@ -106,7 +188,7 @@ impl Payment {
         exactly_one(&balance, slot, "the amount held")?;
         let charge = sqlx::query("UPDATE charge SET state = 'charged' WHERE gid = ? AND branch = ?")
             .bind(&slot.gid)
-            .bind(slot.branch)
+            .bind(&slot.branch)
             .execute(&mut *local)
             .await?;
         exactly_one(&charge, slot, "the charge")?;
@@ -127,7 +209,7 @@ impl Payment {
             exactly_one(&balance, slot, "the amount held")?;
             let charge = sqlx::query("UPDATE charge SET state = 'released' WHERE gid = ? AND branch = ?")
                 .bind(&slot.gid)
-                .bind(slot.branch)
+                .bind(&slot.branch)
                 .execute(&mut *local)
                 .await?;
             exactly_one(&charge, slot, "the charge")?;
@@ -135,8 +217,8 @@ impl Payment {
         Ok(local.commit().await?)
     }
 
-    pub(crate) async fn close(&self) {
-        self.books.close().await;
+    pub(crate) fn books(&self) -> &Books {
+        &self.books
     }
 }
 
@@ -154,7 +236,7 @@ mod tests {
             let directory = std::env::temp_dir().join(format!("checkout-till-{}-{name}", std::process::id()));
             std::fs::create_dir_all(&directory).unwrap();
             let limits = BTreeMap::from([("visa".to_owned(), 1000)]);
-            Self { payment: Payment::open(&directory, &limits).await.unwrap(), directory }
+            Self { payment: Payment::open(&directory, &limits, Arc::default()).await.unwrap(), directory }
         }
 
         /// Available, held, charged.
@@ -177,7 +259,7 @@ mod tests {
     }
 
     fn slot() -> Slot {
-        Slot { gid: "g1".to_owned(), branch: 2, order: "O-1".to_owned() }
+        Slot { gid: "g1".to_owned(), branch: "02".to_owned(), order: "O-1".to_owned() }
     }
 
     #[tokio::test]
@@ -235,7 +317,7 @@ mod tests {
     #[tokio::test]
     async fn old_books_are_not_written_over() {
         let till = Till::open("occupied").await;
-        let again = Payment::open(&till.directory, &BTreeMap::new()).await;
+        let again = Payment::open(&till.directory, &BTreeMap::new(), Arc::default()).await;
         assert!(matches!(again, Err(BookError::Occupied { .. })));
     }
 }

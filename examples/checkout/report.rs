@@ -18,41 +18,50 @@ pub(crate) struct Report {
     pub(crate) unknown: usize,
     pub(crate) repeated: usize,
     pub(crate) parked: usize,
-    pub(crate) retries: u64,
-    pub(crate) turned_away: u64,
+    pub(crate) unfinished: usize,
+    pub(crate) retries: usize,
+    pub(crate) turned_away: usize,
     pub(crate) took: Duration,
+    pub(crate) first_receipt: Option<String>,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let cancelled = self.out_of_stock + self.declined + self.not_answered + self.other;
-        let transactions = self.confirmed + cancelled;
-        let per_second = transactions as f64 / self.took.as_secs_f64().max(0.001);
-        let mut line =
-            |name: &str, count: &dyn fmt::Display, note: &str| writeln!(f, "  {name:<22}{count:>8}  {note}");
-        line("rows of orders", &self.rows, "")?;
-        line("rows left out", &self.bad_rows, "")?;
-        line("confirmed", &self.confirmed, "")?;
-        line("cancelled", &cancelled, "")?;
-        line("  out of stock", &self.out_of_stock, "")?;
-        line("  card declined", &self.declined, "")?;
-        line(
-            "  bank too slow",
-            &self.not_answered,
-            "the try timed out: its effect is unknown until it ends",
-        )?;
-        line("  other reasons", &self.other, "")?;
-        line("unknown", &self.unknown, "")?;
-        line("parked", &self.parked, "wait for an operator")?;
-        line("repeated", &self.repeated, "an earlier row's order: answered, not run again")?;
-        line("retries", &self.retries, "confirms and cancels run again, most after a fault on purpose")?;
-        line(
-            "tries turned away",
-            &self.turned_away,
-            "came after their cancel: the fence kept them from taking effect",
-        )?;
-        line("seconds", &format_args!("{:.2}", self.took.as_secs_f64()), "")?;
-        line("transactions a second", &format_args!("{per_second:.0}"), "")
+        let seconds = self.took.as_secs_f64();
+        let per_second = (self.confirmed + cancelled) as f64 / seconds.max(0.001);
+        for (name, count, note) in [
+            ("rows of orders", self.rows, ""),
+            ("rows left out", self.bad_rows, ""),
+            ("confirmed", self.confirmed, ""),
+            ("cancelled", cancelled, ""),
+            ("  out of stock", self.out_of_stock, ""),
+            ("  card declined", self.declined, ""),
+            (
+                "  bank too slow",
+                self.not_answered,
+                "what their tries did was unknown, so they were cancelled",
+            ),
+            ("  other reasons", self.other, ""),
+            ("unknown", self.unknown, ""),
+            ("parked", self.parked, ""),
+            ("unfinished", self.unfinished, ""),
+            ("repeated", self.repeated, "an earlier row's order: answered, not run again"),
+            ("retries", self.retries, "confirms and cancels run again, most after a fault on purpose"),
+            (
+                "tries turned away",
+                self.turned_away,
+                "they came after their cancel, and the fence let nothing happen",
+            ),
+        ] {
+            writeln!(f, "{}", format!("  {name:<22}{count:>8}  {note}").trim_end())?;
+        }
+        writeln!(f, "  {:<22}{seconds:>8.2}", "seconds")?;
+        writeln!(f, "  {:<22}{per_second:>8.0}", "tx/s")?;
+        match &self.first_receipt {
+            Some(receipt) => writeln!(f, "\n  first receipt: {receipt}"),
+            None => Ok(()),
+        }
     }
 }
 

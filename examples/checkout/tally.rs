@@ -1,11 +1,11 @@
 //! What happened on the way, counted where it happens.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Default)]
 pub(crate) struct Tally {
-    retries: AtomicU64,
-    turned_away: AtomicU64,
+    retries: AtomicUsize,
+    turned_away: AtomicUsize,
 }
 
 impl Tally {
@@ -21,11 +21,11 @@ impl Tally {
         self.turned_away.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn retries(&self) -> u64 {
+    pub(crate) fn retries(&self) -> usize {
         self.retries.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn turned_away(&self) -> u64 {
+    pub(crate) fn turned_away(&self) -> usize {
         self.turned_away.load(Ordering::Relaxed)
     }
 }

@@ -68,6 +68,12 @@ impl Abort {
         &*self.0
     }
 
+    /// The first `E` in the chain of causes: a participant's own error, an [`UnknownTry`], a [`NotRun`].
+    #[must_use]
+    pub fn find<E: Error + 'static>(&self) -> Option<&E> {
+        find(self.as_error())
+    }
+
     /// The boxed error.
     #[must_use]
     pub fn into_inner(self) -> BoxError {
@@ -91,6 +97,17 @@ impl fmt::Debug for Abort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Why a try gave no value.
@@ -120,6 +137,8 @@ pub enum UnknownTry {
     Unkept(String),
 }
 
+impl Error for UnknownTry {}
+
 impl fmt::Display for UnknownTry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -136,7 +155,7 @@ impl<E: fmt::Display> fmt::Display for TryError<E> {
         match self {
             // The cause is the source; saying it here again would print it twice in a chain.
             Self::Rejected(_) => f.write_str("the try was rejected"),
-            Self::Unknown(why) => write!(f, "the try's outcome is unknown: {why}"),
+            Self::Unknown(_) => f.write_str("the try's outcome is unknown"),
             Self::NotRun(_) => f.write_str("the try did not run"),
         }
     }
@@ -147,7 +166,7 @@ impl<E: Error + 'static> Error for TryError<E> {
         match self {
             Self::Rejected(error) => Some(error),
             Self::NotRun(why) => Some(why),
-            Self::Unknown(_) => None,
+            Self::Unknown(why) => Some(why),
         }
     }
 }
@@ -288,6 +307,13 @@ impl TransactionError {
         self
     }
 
+    pub(crate) fn belongs_to(&mut self, gid: &Gid, name: &Name) {
+        if self.0.gid.is_none() {
+            self.0.gid = Some(gid.clone());
+            self.0.name = Some(name.clone());
+        }
+    }
+
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = Some(outcome);
         self
@@ -339,6 +365,13 @@ impl TransactionError {
                 Err(self)
             }
         }
+    }
+
+    /// The first `E` in the chain of causes: a participant's own error as its try returned it, an
+    /// [`UnknownTry`] where nobody knows what a try came to, a [`NotRun`] where one never ran.
+    #[must_use]
+    pub fn find<E: Error + 'static>(&self) -> Option<&E> {
+        self.abort().and_then(Abort::find)
     }
 
     /// Whether the same operation may succeed if it is run again as a new transaction. Never so while

@@ -7,6 +7,7 @@
 pub mod __private;
 mod action;
 mod call;
+mod checks;
 mod config;
 mod context;
 mod error;
@@ -25,6 +26,8 @@ mod retry;
 mod runtime;
 pub mod seam;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod time;
 mod transaction;
 mod tx;

@@ -21,6 +21,9 @@ use crate::{
     time::Timestamp,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Records forgotten at the most when an operation finds some past their retention.
 const FORGET_MAX: usize = 64;
 
@@ -96,10 +99,10 @@ impl Queues {
     }
 
     fn hush(&mut self, gid: &Gid, participant: &Name) {
-        if let Some(place) = self.standing.remove(&(gid.clone(), participant.clone())) {
-            if let Some(queue) = self.ready.get_mut(participant) {
-                queue.remove(&place);
-            }
+        if let Some(place) = self.standing.remove(&(gid.clone(), participant.clone()))
+            && let Some(queue) = self.ready.get_mut(participant)
+        {
+            queue.remove(&place);
         }
     }
 
@@ -255,10 +258,10 @@ impl Shard {
                     self.expiries.insert((at, gid.clone()));
                 }
             }
-            if effects.take_key {
-                if let Some(key) = &record.key {
-                    self.keys.insert((record.name.clone(), key.clone()), gid.clone());
-                }
+            if effects.take_key
+                && let Some(key) = &record.key
+            {
+                self.keys.insert((record.name.clone(), key.clone()), gid.clone());
             }
             self.records.insert(gid.clone(), record);
         }

@@ -1,20 +1,33 @@
 //! What macro expansions name. Not part of the public interface.
 
-use std::error::Error;
+use std::{any::Any, error::Error};
 
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use futures_util::future::BoxFuture as LifetimeBoxFuture;
 pub use std::{
-    borrow::Cow, boxed::Box, future::Future, option::Option, pin::Pin, result::Result, string::String,
-    sync::Arc, vec::Vec,
+    borrow::Cow,
+    boxed::Box,
+    clone::Clone,
+    convert::{Infallible, Into},
+    fmt,
+    future::Future,
+    marker::{PhantomData, Send},
+    option::Option,
+    pin::Pin,
+    result::Result,
+    string::String,
+    sync::Arc,
+    time::Duration,
+    vec::Vec,
 };
 
 pub use crate::{
     action::{CancelFn, ConfirmFn, TryFailure, TryFn, decode_outcome, decode_result},
+    checks::*,
     join::try_join,
-    payload::{ArgumentsReader, ArgumentsWriter},
+    payload::{ArgumentsReader, ArgumentsWriter, DecodeError, Payload},
 };
 
 use crate::{
@@ -24,7 +37,6 @@ use crate::{
     error::TransactionError,
     outcome::{Keyed, PhaseError},
     participant::Participant,
-    payload::Payload,
     transaction::{Failed, KeyedTransaction, Transaction},
     tx::Tx,
 };
@@ -89,12 +101,33 @@ pub trait TransactionReturn {
     type Error;
     /// What it returns when it has a business key.
     type Keyed;
+
+    /// As a plain result.
+    fn into_result(self) -> Result<Self::Ok, Self::Error>;
+
+    /// Back from a plain result.
+    fn from_result(result: Result<Self::Ok, Self::Error>) -> Self;
+
+    /// Back from a plain result of a transaction with a business key.
+    fn keyed(result: Result<Keyed<Self::Ok>, Self::Error>) -> Self::Keyed;
 }
 
 impl<T, E> TransactionReturn for Result<T, E> {
     type Ok = T;
     type Error = E;
     type Keyed = Result<Keyed<T>, E>;
+
+    fn into_result(self) -> Self {
+        self
+    }
+
+    fn from_result(result: Self) -> Self {
+        result
+    }
+
+    fn keyed(result: Result<Keyed<T>, E>) -> Self::Keyed {
+        result
+    }
 }
 
 /// Keeps the result of a try called by wire name.
@@ -158,33 +191,38 @@ where
     Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start })
 }
 
-/// Runs the body of a transaction function.
-///
-/// # Errors
-/// The body's own, or the transaction's.
-pub async fn run<T, E, F>(transaction: Transaction, body: F) -> Result<T, E>
+/// Runs the body of a transaction function, which gives back what the body does, or the transaction's
+/// error.
+pub async fn run<R, F>(transaction: Transaction, body: F) -> R
 where
-    E: From<TransactionError>,
-    F: AsyncFnOnce(&Tx) -> Result<T, E>,
+    R: TransactionReturn,
+    R::Error: From<TransactionError> + 'static,
+    F: AsyncFnOnce(&Tx) -> R,
 {
-    transaction.execute(body).await.map_err(own)
+    let body = async move |tx: &Tx| body(tx).await.into_result();
+    R::from_result(transaction.execute(body).await.map_err(own))
 }
 
 /// Runs the body of a transaction function that has a business key.
-///
-/// # Errors
-/// The body's own, or the transaction's.
-pub async fn run_keyed<T, E, F>(transaction: KeyedTransaction, body: F) -> Result<Keyed<T>, E>
+pub async fn run_keyed<R, F>(transaction: KeyedTransaction, body: F) -> R::Keyed
 where
-    E: From<TransactionError>,
-    F: AsyncFnOnce(&Tx) -> Result<T, E>,
+    R: TransactionReturn,
+    R::Error: From<TransactionError> + 'static,
+    F: AsyncFnOnce(&Tx) -> R,
 {
-    transaction.execute(body).await.map_err(own)
+    let body = async move |tx: &Tx| body(tx).await.into_result();
+    R::keyed(transaction.execute(body).await.map_err(own))
 }
 
-fn own<E: From<TransactionError>>(failed: Failed<E>) -> E {
+fn own<E: From<TransactionError> + 'static>(failed: Failed<E>) -> E {
     match failed {
-        Failed::Own(error, ..) => error,
+        Failed::Own(mut error, gid, name) => {
+            // A body that returns `TransactionError` itself made it of a try's error, which knows no gid.
+            if let Some(error) = (&mut error as &mut dyn Any).downcast_mut::<TransactionError>() {
+                error.belongs_to(&gid, &name);
+            }
+            error
+        }
         Failed::Transaction(error) => error.into(),
     }
 }

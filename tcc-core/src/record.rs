@@ -452,12 +452,11 @@ impl Record {
                 .branches
                 .iter()
                 .filter(|branch| branch.is_drivable())
-                .map(|branch| match branch.leased_until(now) {
-                    Some(until) => until,
-                    None => {
-                        let rung = self.bells.get(branch.action.participant());
-                        rung.map_or(branch.next_attempt_at, |bell| bell.again_at.max(branch.next_attempt_at))
-                    }
+                .map(|branch| {
+                    let free = branch.leased_until(now).unwrap_or(branch.next_attempt_at);
+                    // While a message stands, nobody has anything to do.
+                    let rung = self.bells.get(branch.action.participant());
+                    rung.map_or(free, |bell| bell.again_at.max(free))
                 })
                 .min(),
         }

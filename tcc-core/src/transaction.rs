@@ -320,22 +320,25 @@ impl OpenTransaction {
         self.end(Direction::Cancel, Reason::Aborted).await
     }
 
-    async fn end(&self, direction: Direction, reason: Reason) -> Result<(), TransactionError> {
-        let inner = &self.tx.inner;
-        let deciding = inner.decide(direction, reason);
-        let (settled, ended) = match deciding {
-            None => return Err(self.error(Kind::Lost, "the transaction was decided before".into())),
-            Some(Deciding::Nothing) => return Ok(()),
+    /// Decides; nothing if there was nothing to decide.
+    async fn decide(
+        &self,
+        direction: Direction,
+        reason: Reason,
+    ) -> Result<Option<(Settled, oneshot::Receiver<TransactionState>)>, TransactionError> {
+        match self.tx.inner.decide(direction, reason) {
+            None => Err(self.error(Kind::Lost, "the transaction was decided before".into())),
+            Some(Deciding::Nothing) => Ok(None),
             Some(Deciding::Task(mut task, ended)) => match task.join().await {
-                Ended::Done(settled) => (settled?, ended),
-                Ended::Panicked(_) | Ended::Aborted => {
-                    return Err(self.error(
-                        Kind::Undecided,
-                        "the decision's task was stopped; ask for the outcome".into(),
-                    ));
-                }
+                Ended::Done(settled) => Ok(Some((settled?, ended))),
+                Ended::Panicked(_) | Ended::Aborted => Err(self
+                    .error(Kind::Undecided, "the decision's task was stopped; ask for the outcome".into())),
             },
-        };
+        }
+    }
+
+    async fn end(&self, direction: Direction, reason: Reason) -> Result<(), TransactionError> {
+        let Some((settled, ended)) = self.decide(direction, reason).await? else { return Ok(()) };
         if let Some(limit) = self.wait_final {
             self.wait_for_end(&settled, ended, limit).await?;
         }
@@ -410,12 +413,26 @@ impl OpenTransaction {
                 resume_unwind(panic)
             }
             None => {
-                if let Err(error) = self.end(Direction::Cancel, Reason::DeadlinePassed).await {
-                    tracing::warn!(error = chain(&error), "a transaction that overran is left to its lease");
-                }
-                let reason = Reason::DeadlinePassed;
+                let reason = self.overrun().await;
                 let message = format!("the transaction is cancelled, because {reason}");
                 Err(Failed::Transaction(self.error(Kind::Cancelled(reason), message)))
+            }
+        }
+    }
+
+    /// Cancels because the deadline passed. Gives the reason that stands: another may have been first.
+    async fn overrun(&self) -> Reason {
+        match self.decide(Direction::Cancel, Reason::DeadlinePassed).await {
+            Ok(Some((settled, ended))) => {
+                if let Some(limit) = self.wait_final {
+                    let _ = self.wait_for_end(&settled, ended, limit).await;
+                }
+                settled.decision.reason
+            }
+            Ok(None) => Reason::DeadlinePassed,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "a transaction that overran is left to its lease");
+                Reason::DeadlinePassed
             }
         }
     }

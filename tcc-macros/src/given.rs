@@ -14,6 +14,13 @@ impl<T> Given<T> {
         Ok(())
     }
 
+    /// Its absence is explained by another mistake.
+    pub(crate) fn excuse(&mut self) {
+        if self.is_absent() {
+            *self = Given::Refused;
+        }
+    }
+
     pub(crate) fn value(&self) -> Option<&T> {
         match self {
             Given::Value(value) => Some(value),

@@ -55,7 +55,6 @@ use proc_macro::TokenStream;
 ///         match hold {
 ///             TryOutcome::Succeeded(hold) => { /* give the pieces of `hold` back */ }
 ///             TryOutcome::Refused | TryOutcome::Unknown => { /* give back what is held for `cx`, if anything is */ }
-///             _ => {}
 ///         }
 ///         Ok(())
 ///     }

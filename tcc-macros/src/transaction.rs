@@ -42,10 +42,12 @@ pub(crate) fn expand(attribute: TokenStream, item: TokenStream) -> TokenStream {
     let (outer, inner): (Vec<&Attribute>, Vec<&Attribute>) =
         function.attrs.iter().partition(|attribute| matches!(attribute.style, AttrStyle::Outer));
     let signature = seen_by_callers(&function.sig, parts.as_ref(), arguments.key.is_some(), &framework);
+    let quiet = (!errors.is_empty()).then(|| quote!(#[allow(unreachable_code, unused_variables)]));
     let ImplItemFn { vis, modifiers, .. } = &function;
     let defaultness = modifiers.defaultness;
     quote! {
         #(#outer)*
+        #quiet
         #vis #defaultness #signature {
             #(#inner)*
             #body
@@ -158,9 +160,9 @@ impl Parts<'_> {
         let private_here = at(&private, place);
         let run = if arguments.key.is_some() { quote!(run_keyed) } else { quote!(run) };
         let run = at(run, place);
-        let split = quote_spanned!(place=> <#output as #private_here::TransactionReturn>);
+        let returned = at(output, place);
         quote_spanned! {place=>
-            #private_here::#run::<#split::Ok, #split::Error, _>(#begin, async move |#tx| -> #output #block).await
+            #private_here::#run::<#returned, _>(#begin, async move |#tx| -> #output #block).await
         }
     }
 }
@@ -189,13 +191,16 @@ fn begin(arguments: &Arguments, signature: &Signature, private: &TokenStream) ->
 fn outline(function: &ImplItemFn, parts: Option<&Parts<'_>>) -> TokenStream {
     let ImplItemFn { sig, block, .. } = function;
     let tx = parts.map(|parts| parts.tx);
-    let output = &sig.output;
-    let opaque = matches!(output, ReturnType::Type(_, ty) if is_opaque(ty));
-    let output = (!opaque).then_some(output);
-    quote! {
-        #[allow(unused_variables)]
-        let body = async move |#tx| #output #block;
-        loop {}
+    match &sig.output {
+        // It cannot be named in a closure.
+        ReturnType::Type(_, output) if is_opaque(output) => {
+            let tx = tx.map(|tx| quote!(let #tx = loop {};));
+            quote!(#tx #block)
+        }
+        output => quote! {
+            let body = async move |#tx| #output #block;
+            loop {}
+        },
     }
 }
 

@@ -1,7 +1,9 @@
 use super::{ClaimWork, Drive, Due, Refusal, Step, Transition, drive, open_claim};
-use crate::{name::Ordinal, record::Record, time::Timestamp};
-
-use std::time::Duration;
+use crate::{
+    name::Ordinal,
+    record::{Branch, Record},
+    time::Timestamp,
+};
 
 /// Takes a participant's open, due and unleased branches (rule 11).
 pub(super) fn claim(
@@ -12,34 +14,39 @@ pub(super) fn claim(
 ) -> Result<Vec<Drive>, Refusal> {
     let record = slot.as_mut().ok_or(Refusal::NotFound)?;
     let decision = record.decision.clone().ok_or(Refusal::NotDecided)?;
+    let theirs = |branch: &Branch| branch.action.participant() == work.participant.as_str();
+    let held = |branch: &Branch| branch.claim.is_some_and(|claim| claim.token == work.token);
+    // A repetition takes no more than the first sending did, and leaves what was rung since.
+    let repeated = record.branches.iter().any(|branch| theirs(branch) && held(branch));
     let mut drives = Vec::new();
     for (index, branch) in record.branches.iter_mut().enumerate() {
-        if !branch.is_drivable() || branch.action.participant() != work.participant.as_str() {
+        if !branch.is_drivable() || !theirs(branch) {
             continue;
         }
-        match branch.claim {
-            Some(claim) if claim.token == work.token => {
-                if branch.leased_until(now).is_none() {
-                    continue;
-                }
-                step.note(Transition::ClaimedAgain);
+        let leased = branch.leased_until(now).is_some();
+        if repeated {
+            if !held(branch) || !leased {
+                continue;
             }
-            _ => {
-                if branch.leased_until(now).is_some() || branch.next_attempt_at > now {
-                    continue;
-                }
-                open_claim(branch, work.token, work.lease_ms, now);
-                step.effects.due = Due::Earlier(now + Duration::from_millis(work.lease_ms));
-                step.note(Transition::Claimed);
+            step.note(Transition::ClaimedAgain);
+        } else {
+            if leased || branch.next_attempt_at > now {
+                continue;
             }
+            open_claim(branch, work.token, work.lease_ms, now);
+            step.note(Transition::Claimed);
         }
         drives.extend(drive(&decision, Ordinal::from_index(index), branch, now));
     }
-    if record.bells.remove(&work.participant).is_some() {
-        step.effects.hush.insert(work.participant.clone());
-    }
     if drives.is_empty() {
         step.note(Transition::ClaimedNothing);
+    }
+    if !repeated {
+        if record.bells.remove(&work.participant).is_some() {
+            step.effects.hush.insert(work.participant.clone());
+        }
+        // Without its message, a branch that was not taken may be due before the timer says so.
+        step.effects.due = record.due_at(now).map_or(Due::Keep, Due::Earlier);
     }
     Ok(drives)
 }

@@ -1,4 +1,6 @@
-use super::{Close, CloseDrive, Closes, Due, How, Refusal, Step, Transition, participant_of, ring, settle};
+use super::{
+    Close, CloseDrive, Closes, Due, How, Refusal, Step, Transition, due_afresh, participant_of, ring, settle,
+};
 use crate::{
     record::{BranchState, Closed, Direction, Parked, Record, cut_error},
     time::Timestamp,
@@ -30,8 +32,9 @@ fn close_one(
 ) -> Result<Closed, Refusal> {
     let ordinal = drive.ordinal;
     let branch = record.branches.get_mut(ordinal.index()).ok_or(Refusal::NoSuchBranch(ordinal))?;
-    let current = branch.epoch == drive.epoch;
-    if let Some(closed) = branch.claim.filter(|_| current).and_then(|claim| claim.closed) {
+    let claim = branch.claim.filter(|_| branch.epoch == drive.epoch);
+    let current = claim.is_some();
+    if let Some(closed) = claim.and_then(|claim| claim.closed) {
         step.note(Transition::ClosedAgain);
         return Ok(closed);
     }
@@ -57,7 +60,7 @@ fn close_one(
             branch.ongoing_since = None;
             branch.unhandled_since = None;
             if let Some(claim) = &mut branch.claim {
-                claim.closed = Some(Closed::Final);
+                claim.closed.get_or_insert(Closed::Final);
             }
             step.note(if current {
                 Transition::Completed(driven)
@@ -68,7 +71,7 @@ fn close_one(
         }
         step.note(Transition::CompletedUnaware);
         if current {
-            branch.next_attempt_at = now;
+            due_afresh(branch, now);
             if let Some(claim) = &mut branch.claim {
                 claim.closed = Some(Closed::DriveAgain);
             }

@@ -51,7 +51,6 @@ pub fn apply(slot: &mut Option<Record>, rival: Option<&Record>, op: &Op, now: Ti
         Op::Redrive(redrive) => sweep::redrive(slot, redrive, now, &mut step).map(Answer::Redriven),
     };
     if step.result.is_err() && !matches!(op, Op::Sweep(_)) {
-        step.transitions.clear();
         step.effects = Effects::default();
     }
     step
@@ -105,12 +104,15 @@ pub enum Due {
     Remove,
 }
 
+/// Rings once a step, however many of the participant's branches are why.
 fn ring(record: &mut Record, participant: &Name, now: Timestamp, step: &mut Step) {
+    if !step.effects.ring.insert(participant.clone()) {
+        return;
+    }
     let count = record.bells.get(participant).map_or(0, |bell| bell.count);
     let wait = BELL_BASE.saturating_mul(1 << count.min(16)).min(BELL_CAP);
     record.bells.insert(participant.clone(), Bell { count: count.saturating_add(1), again_at: now + wait });
     step.effects.hush.remove(participant);
-    step.effects.ring.insert(participant.clone());
     step.note(Transition::Rung);
 }
 

@@ -438,7 +438,7 @@ pub enum Transition {
     BegunAgain,
     /// The key belongs to another transaction.
     KeyTaken,
-    /// The key of a cancelled transaction, or of one no longer kept, was taken over.
+    /// The key of a cancelled transaction was taken over.
     KeyTakenOver,
     /// Created by a registration.
     Created,

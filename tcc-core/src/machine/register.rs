@@ -1,9 +1,11 @@
 use super::{NewBranch, Refusal, Register, Registered, Step, Transition, begin};
 use crate::{
-    name::Ordinal,
+    name::{CallId, Ordinal},
     record::{Branch, BranchState, Record},
     time::Timestamp,
 };
+
+use std::collections::BTreeMap;
 
 /// Records branches before their tries run, all or none (rules 3 and 7).
 pub(super) fn register(
@@ -52,23 +54,30 @@ fn check(record: &Record, register: &Register, now: Timestamp) -> Result<(), Ref
     if now >= record.deadline_at {
         return Err(Refusal::DeadlinePassed);
     }
-    let mut added = 0;
+    let mut added: BTreeMap<&CallId, &NewBranch> = BTreeMap::new();
     let mut bytes = record.payload_bytes();
     for new in &register.branches {
-        match find(record, new) {
-            Some((_, branch))
-                if branch.action == new.action && branch.arguments.as_ref() == Some(&new.arguments) => {}
+        let known = match find(record, new) {
+            Some((_, branch)) => Some((&branch.action, branch.arguments.as_ref())),
+            None => added.get(&new.call).map(|twin| (&twin.action, Some(&twin.arguments))),
+        };
+        match known {
+            Some(same) if same == (&new.action, Some(&new.arguments)) => {}
             Some(_) => return Err(Refusal::CallMismatch(new.call.clone())),
             None => {
-                added += 1;
+                added.insert(&new.call, new);
                 bytes += new.arguments.len();
             }
         }
     }
-    if record.branches.len() + added > register.branches_max as usize {
+    // A repetition adds nothing, so that limits lowered since do not refuse it.
+    if added.is_empty() {
+        return Ok(());
+    }
+    if record.branches.len() + added.len() > register.branches_max as usize {
         return Err(Refusal::TooManyBranches { max: register.branches_max });
     }
-    if added > 0 && bytes as u64 > register.payload_bytes_max {
+    if bytes as u64 > register.payload_bytes_max {
         return Err(Refusal::TooManyPayloadBytes { max: register.payload_bytes_max });
     }
     Ok(())

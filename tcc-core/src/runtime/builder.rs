@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Runtime, Shared,
-    calls::no_answer,
+    calls::in_time,
     registry::{Offer, Registry},
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
     event::Event,
     name::{ActionName, Name},
     participant::Participant,
-    seam::{Seam, ServerClock, Task, TokioSeam, within},
+    seam::{Seam, ServerClock, Task, TokioSeam},
     store::{Store, StoreError},
 };
 
@@ -113,8 +113,12 @@ impl RuntimeBuilder {
     }
 
     /// Hosts a participant under another name: one type under two names is two participants.
-    pub fn participant_as<P: Participant>(mut self, name: impl Into<String>, participant: P) -> Self {
-        let value = Arc::new(participant);
+    pub fn participant_as<P: Participant>(self, name: impl Into<String>, participant: P) -> Self {
+        self.shared_participant(name, Arc::new(participant))
+    }
+
+    /// Hosts a participant the caller keeps a share of.
+    pub fn shared_participant<P: Participant>(mut self, name: impl Into<String>, value: Arc<P>) -> Self {
         let actions = P::actions(&value);
         let value: Arc<dyn Any + Send + Sync> = value;
         self.offers.push(Offer { name: name.into(), value: Some(value), actions });
@@ -208,8 +212,7 @@ impl RuntimeBuilder {
             Some(process) => process.clone(),
             None => Name::new(&format!("p{:016x}", seam.random())).map_err(StartError::Name)?,
         };
-        let asked = within(&*seam, config.store_timeout, store.now(0)).await;
-        let now = asked.unwrap_or_else(|| Err(no_answer(config.store_timeout)))?;
+        let now = in_time(&*seam, config.store_timeout, store.now(0)).await?;
         let shared = Arc::new(Shared {
             clock: ServerClock::new(Arc::clone(&seam), now),
             drives: Arc::new(Semaphore::new(config.drives_max.min(Semaphore::MAX_PERMITS))),

@@ -9,7 +9,7 @@ use crate::{
     outcome::Outcome,
     record::Record,
     retry::jittered,
-    seam::within,
+    seam::{Seam, within},
     store::{StoreError, StoreErrorKind},
 };
 
@@ -74,12 +74,18 @@ impl Shared {
         &self,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let limit = self.config.store_timeout;
-        within(&*self.seam, limit, call).await.unwrap_or_else(|| Err(no_answer(limit)))
+        in_time(&*self.seam, self.config.store_timeout, call).await
     }
 }
 
-pub(super) fn no_answer(limit: Duration) -> StoreError {
-    let message = format!("the store did not answer within {limit:?} (`store_timeout`)");
-    StoreError::new(StoreErrorKind::Unavailable, message)
+/// One call of the store, given up when its time is over: its outcome is unknown then.
+pub(super) async fn in_time<T>(
+    seam: &dyn Seam,
+    limit: Duration,
+    call: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    within(seam, limit, call).await.unwrap_or_else(|| {
+        let message = format!("the store did not answer within {limit:?} (`store_timeout`)");
+        Err(StoreError::new(StoreErrorKind::Unavailable, message))
+    })
 }

@@ -150,12 +150,14 @@ impl Runtime {
         self.shared.outcome(gid).await
     }
 
-    /// How the transaction stands that holds a business key.
+    /// How the transaction of this name stands that holds a business key; nothing if none does.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn outcome_of(&self, name: &Name, key: &BusinessKey) -> Result<Option<Outcome>, StoreError> {
-        match self.shared.in_time(self.shared.store.find(name, key)).await? {
+    pub async fn outcome_of(&self, name: &str, key: impl AsRef<str>) -> Result<Option<Outcome>, StoreError> {
+        // What is no name or no key cannot have begun a transaction.
+        let (Ok(name), Ok(key)) = (Name::new(name), BusinessKey::new(key.as_ref())) else { return Ok(None) };
+        match self.shared.in_time(self.shared.store.find(&name, &key)).await? {
             Some(gid) => self.outcome(&gid).await,
             None => Ok(None),
         }

@@ -1,5 +1,6 @@
 //! Links try, confirm and cancel, and holds them against one another.
 
+use super::client;
 use super::model::{Action, Argument, Mark, Participant, Phase};
 use super::parse::{Method, ParticipantAttribute, TryAttribute};
 use super::signature::{
@@ -15,9 +16,6 @@ use quote::{ToTokens, format_ident, quote};
 use std::collections::HashSet;
 use syn::ext::IdentExt;
 use syn::{Attribute, GenericParam, Ident, ItemImpl, Type, Visibility};
-
-/// The names the client has for itself.
-const CLIENT_CONSTRUCTORS: [&str; 2] = ["new", "named"];
 
 pub(crate) fn participant(
     attribute: &ParticipantAttribute,
@@ -100,7 +98,7 @@ impl<'a> Checker<'a> {
         let inputs = signature::inputs(method, TRY_CX, self.errors);
         let arguments = self.try_arguments(&inputs);
         let output = self.try_output(method);
-        if CLIENT_CONSTRUCTORS.iter().any(|taken| name == taken) {
+        if client::CONSTRUCTORS.iter().any(|taken| name == taken) {
             self.errors.push(diag::reserved_client_method(name));
         }
         let wire_name = name.unraw().to_string();

@@ -6,6 +6,9 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::Ident;
 
+/// The names the client has for itself.
+pub(crate) const CONSTRUCTORS: [&str; 2] = ["new", "named"];
+
 /// The only item that the user's code sees.
 pub(crate) fn definition(participant: &Participant) -> TokenStream {
     let Participant { framework, client, client_vis, self_type, name, .. } = participant;
@@ -39,7 +42,9 @@ pub(crate) fn implementation(
     let private = participant.private();
     let (generics, arguments, conditions) = participant.generics.split_for_impl();
     let marker = participant.is_generic().then(|| quote!(participant_type: #private::PhantomData,));
-    let methods = participant.actions.iter().enumerate().map(|(index, action)| {
+    let named_otherwise =
+        |(_, action): &(usize, &Action)| !CONSTRUCTORS.iter().any(|taken| action.method == taken);
+    let methods = participant.actions.iter().enumerate().filter(named_otherwise).map(|(index, action)| {
         let body = body(index, action);
         method(participant, action, &body)
     });

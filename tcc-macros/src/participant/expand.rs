@@ -31,6 +31,7 @@ pub(crate) fn wiring(participant: &Participant) -> TokenStream {
     );
     quote! {
         #definition
+        #[allow(deprecated, clippy::fn_params_excessive_bools, clippy::too_many_arguments, clippy::type_complexity)]
         const _: () = {
             #(#functions)*
             #client
@@ -110,7 +111,7 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
 
     let types: Vec<_> = action.recorded().map(|argument| &argument.ty).collect();
     let codec_values = action.recorded().map(|Argument { ty, mark, .. }| {
-        let constructor = if *mark == Mark::Redact { quote!(redacted) } else { quote!(new) };
+        let constructor = if *mark == Mark::Redact { quote!(redacted) } else { quote!(plain) };
         let place = shown_at(ty.span());
         let constructor = at(constructor, place);
         let private = participant.private_at(place);
@@ -133,8 +134,8 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
     let (private_here, self_here) = (participant.private_at(place), at(self_type, place));
     let split = quote_spanned!(place=> <#output as #private_here::ReturnsResult>);
     let tried_parts = quote_spanned!(place=> <#self_here, #output, #split::Ok, #split::Error>);
-    let tried_type = quote_spanned!(place=> #private_here::Tried #tried_parts);
-    let tried_value = quote_spanned!(place=> #private_here::Tried::#tried_parts::new(#private_here::ReturnsResult::into_result));
+    let tried_type = quote_spanned!(place=> #private_here::TryWiring #tried_parts);
+    let tried_value = quote_spanned!(place=> #private_here::TryWiring::#tried_parts::new(#private_here::ReturnsResult::into_result));
     let place = shown_at(action.method.span());
     let private_here = participant.private_at(place);
     let future = quote_spanned!(place=> impl #private_here::Future<Output = #output> + #private_here::Send);
@@ -184,7 +185,8 @@ fn tried_call(participant: &Participant, action: &Action, tried: &Ident) -> Toke
 
 /// The body of a client method.
 fn call(participant: &Participant, index: usize, action: &Action) -> TokenStream {
-    let private = participant.private();
+    let place = shown_at(action.method.span());
+    let private = participant.private_at(place);
     let Names { policy, codecs, attempt, tried, .. } = Names::of(index);
     let tried = tried_call(participant, action, &tried);
     let Action { name, version, .. } = action;
@@ -192,9 +194,9 @@ fn call(participant: &Participant, index: usize, action: &Action) -> TokenStream
     let places = action.recorded().enumerate().map(|(place, _)| syn::Index::from(place));
     let fields = field_names(action);
     let names = action.arguments.iter().map(|argument| shown(&argument.name));
-    let [codec, written, this, context] =
-        ["codecs", "written", "this", "context"].map(|name| Ident::new(name, Span::mixed_site()));
-    quote! {
+    let [codec, written, this, context] = ["codecs", "written", "this", "context"]
+        .map(|name| Ident::new(name, hidden_at(action.method.span())));
+    quote_spanned! {place=>
         let #codec = #codecs();
         let #written = #private::ArgumentsWriter::new();
         #(let #written = #codec.#places.write(#written, #fields, &#recorded);)*

@@ -9,7 +9,6 @@ use crate::diagnostics::{self as diag, Errors};
 use crate::given::Given;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use std::time::Duration;
-use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Lit, Meta, Path, Token, Visibility};
 
@@ -129,9 +128,14 @@ fn hides_helper(attribute: &Attribute) -> bool {
 
 fn read_method(method: &mut ImplItemFn, errors: &mut Errors) -> Method {
     let mut helpers = take_helpers(&mut method.attrs, errors).into_iter();
-    let try_attribute = helpers.next().and_then(|attribute| read_try(&attribute, errors));
+    let mut try_attribute = helpers.next().and_then(|attribute| read_try(&attribute, errors));
     for surplus in helpers {
         errors.push(diag::helper_twice(surplus));
+        // What is missing in the first may well stand in this one.
+        if let Some(first) = &mut try_attribute {
+            first.confirm.excuse();
+            first.cancel.excuse();
+        }
     }
     let marks = method.sig.inputs.iter_mut().map(|input| read_mark(input, errors)).collect();
     Method { item: method.clone(), try_attribute, marks }
@@ -273,11 +277,11 @@ fn read_mark(input: &mut FnArg, errors: &mut Errors) -> Option<(Mark, Attribute)
         let mut refused = false;
         read_tokens(arguments_of(&attribute), MARK_KEYS, errors, |key, input, errors| {
             flag(key, input).inspect_err(|_| refused = true)?;
-            let next = if key.unraw() == "skip" { Mark::Skip } else { Mark::Redact };
+            let next = if key == "skip" { Mark::Skip } else { Mark::Redact };
             if mark != Mark::None {
                 errors.push(diag::skip_and_redact(key));
             }
-            mark = next;
+            mark = if mark == Mark::Skip { mark } else { next };
             Ok(())
         });
         if mark == Mark::None && !refused && arguments_of(&attribute).is_empty() {

@@ -1,0 +1,5 @@
+//! What tests of stores and of services share.
+
+pub mod sequences;
+pub mod sim;
+pub mod variants;

@@ -1,0 +1,367 @@
+//! What the users of the simulated processes do: transfers of money in every way a transaction can be run.
+
+use std::{
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+
+use super::{
+    bank::{AMOUNT_MAX, AMOUNT_MIN, Movement},
+    executor::Process,
+    oracle::Caller,
+    participants::{Hold, arguments},
+    plan::{ACCOUNTS, Deployed, TIMEOUT},
+    world::World,
+};
+use crate::{
+    call::WireCall,
+    error::{Abort, TransactionError, TryError},
+    gid::Gid,
+    join::try_join_all,
+    outcome::Keyed,
+    payload::Payload,
+    runtime::Runtime,
+    tx::Tx,
+};
+
+/// Business keys that all clients share, so that they meet.
+const KEYS: u64 = 5;
+
+/// What a closure does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    Join,
+    JoinAll,
+    OneByOne,
+    /// A refused debit is handled: another account pays.
+    Fallback,
+    GivesUp,
+    Panics,
+    Overruns,
+    /// An outcome nobody knows is ignored.
+    Ignores,
+    /// A call is dropped before it ends.
+    Abandons,
+}
+
+/// How a transaction is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    Run,
+    Keyed,
+    ByHand,
+    /// The caller's future is dropped.
+    Dropped,
+}
+
+#[derive(Clone)]
+struct Leg {
+    action: String,
+    arguments: serde_json::Value,
+}
+
+/// One client's transaction.
+pub(super) struct Client {
+    world: Arc<World>,
+    process: Process,
+    runtime: Runtime,
+    manner: Manner,
+    style: Style,
+    /// Debits, each followed by its credit.
+    legs: Vec<Leg>,
+    /// A debit that is surely refused, for those who can handle it.
+    refused: Leg,
+    timeout: Duration,
+    wait_final: Option<Duration>,
+    gid: Mutex<Option<Gid>>,
+}
+
+impl Client {
+    pub(super) fn new(world: &Arc<World>, process: Process, runtime: &Runtime, deployed: &Deployed) -> Self {
+        let mut dice = world.dice();
+        let manner = *dice.pick(&[
+            Manner::Run,
+            Manner::Run,
+            Manner::Run,
+            Manner::Keyed,
+            Manner::Keyed,
+            Manner::ByHand,
+            Manner::Dropped,
+        ]);
+        let style = match dice.chance(5_500) {
+            true => *dice.pick(&[Style::Join, Style::JoinAll, Style::OneByOne]),
+            false => *dice.pick(&[
+                Style::Fallback,
+                Style::Fallback,
+                Style::GivesUp,
+                Style::Panics,
+                Style::Overruns,
+                Style::Ignores,
+                Style::Abandons,
+            ]),
+        };
+        let version = if deployed.old { 1 } else { 2 };
+        let leg = |bank: &str, name: &str, account: usize, amount: i64| Leg {
+            action: format!("{bank}.{name}@{version}"),
+            arguments: arguments(deployed.old, Movement { account, amount }),
+        };
+        let mut legs = Vec::new();
+        for _ in 0..dice.between(1, 2) {
+            let amount = dice.between(AMOUNT_MIN, AMOUNT_MAX) as i64;
+            // Only now and then from the account that has nothing.
+            let from =
+                if dice.chance(1_000) { ACCOUNTS - 1 } else { dice.below(ACCOUNTS as u64 - 1) as usize };
+            let to = dice.below(ACCOUNTS as u64) as usize;
+            let (debtor, creditor) = (*dice.pick(&deployed.banks), *dice.pick(&deployed.banks));
+            legs.push(leg(debtor, "debit", from, -amount));
+            legs.push(leg(creditor, "credit", to, amount));
+        }
+        let refused = leg(*dice.pick::<&str>(&deployed.banks), "debit", ACCOUNTS - 1, -(AMOUNT_MAX as i64));
+        let timeout = if dice.chance(1_500) {
+            dice.millis(30, 900)
+        } else {
+            dice.millis(1_000, TIMEOUT.as_millis() as u64)
+        };
+        let wait_final = dice.chance(3_000).then(|| dice.millis(100, 8_000));
+        drop(dice);
+        Self {
+            world: Arc::clone(world),
+            process,
+            runtime: runtime.clone(),
+            manner,
+            style,
+            legs,
+            refused,
+            timeout,
+            wait_final,
+            gid: Mutex::default(),
+        }
+    }
+
+    /// Runs the transaction and tells the oracle what came of it.
+    pub(super) async fn go(self) {
+        let _busy = self.world.busy();
+        self.world.note(
+            self.process,
+            format_args!(
+                "client: {:?} {:?}, {} branches, {:?}",
+                self.manner,
+                self.style,
+                self.legs.len(),
+                self.timeout
+            ),
+        );
+        let work = async {
+            match self.manner {
+                Manner::Run => self.plain().await,
+                Manner::Keyed => self.keyed().await,
+                Manner::ByHand => self.by_hand().await,
+                Manner::Dropped => {
+                    let patience = self.world.dice().magnitude(Duration::from_millis(1), TIMEOUT);
+                    tokio::select! {
+                        biased;
+                        () = self.plain() => {}
+                        () = self.world.sleep(patience) => {
+                            self.world.note(self.process, format_args!("client: drops its future"));
+                        }
+                    }
+                }
+            }
+        };
+        if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+            self.world.note(self.process, format_args!("client: panicked"));
+            if self.style != Style::Panics {
+                self.world.oracle().violate("a client panicked that does not".into());
+            }
+        }
+    }
+
+    fn tell(&self, caller: &Caller<'_>) {
+        let now = self.world.server_now();
+        let what = match caller {
+            Caller::Confirmed { gid, .. } => format!("{gid} is confirmed"),
+            Caller::Cancelled { gid } => format!("{gid} is cancelled"),
+            Caller::Repeated(outcome) => format!("{} holds the key, {}", outcome.gid, outcome.state),
+            Caller::Failed(error) => format!("{error} ({:?})", error.kind()),
+        };
+        self.world.note(self.process, format_args!("client: heard {what}"));
+        self.world.oracle().told(caller, now);
+    }
+
+    fn tell_result(&self, result: Result<(), TransactionError>) {
+        match result {
+            Ok(()) => {
+                let gid = self.gid.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                if let Some(gid) = gid {
+                    self.tell(&Caller::Confirmed { gid: &gid, waited: self.wait_final.is_some() });
+                }
+            }
+            Err(error) => self.tell(&Caller::Failed(&error)),
+        }
+    }
+
+    async fn plain(&self) {
+        let mut transaction = self.runtime.transaction("transfer").timeout(self.timeout);
+        if let Some(limit) = self.wait_final {
+            transaction = transaction.wait_final(limit);
+        }
+        let result = transaction.run(async |tx| self.work(tx).await).await;
+        self.tell_result(result);
+    }
+
+    async fn keyed(&self) {
+        let number = self.world.dice().below(KEYS);
+        let (key, again) = (format!("order-{number}"), number == 0);
+        let mut transaction =
+            self.runtime.transaction("order").key(&key).timeout(self.timeout).again_after_cancel(again);
+        if let Some(limit) = self.wait_final {
+            transaction = transaction.wait_final(limit);
+        }
+        let closure = async |tx: &Tx| {
+            let now = self.world.server_now();
+            self.world.note(self.process, format_args!("client: {} runs under {key}", tx.gid()));
+            self.world.oracle().keyed(&key, tx.gid(), again, now);
+            self.work(tx).await
+        };
+        match transaction.run(closure).await {
+            Ok(Keyed::First(())) => self.tell_result(Ok(())),
+            Ok(Keyed::Repeated(outcome)) => self.tell(&Caller::Repeated(&outcome)),
+            Err(error) => self.tell_result(Err(error)),
+        }
+    }
+
+    async fn by_hand(&self) {
+        let open = match self.runtime.transaction("by-hand").timeout(self.timeout).begin().await {
+            Ok(open) => open,
+            Err(error) => return self.tell(&Caller::Failed(&error)),
+        };
+        let gid = open.gid().clone();
+        match self.work(&open).await {
+            Ok(()) => match open.commit().await {
+                Ok(()) => self.tell(&Caller::Confirmed { gid: &gid, waited: false }),
+                Err(error) => self.tell(&Caller::Failed(&error)),
+            },
+            Err(_) if self.world.dice().chance(5_000) => match open.cancel().await {
+                Ok(()) => self.tell(&Caller::Cancelled { gid: &gid }),
+                Err(error) => self.tell(&Caller::Failed(&error)),
+            },
+            Err(_) => drop(open),
+        }
+    }
+
+    fn call(&self, tx: &Tx, leg: &Leg) -> WireCall {
+        tx.call(&leg.action, &leg.arguments)
+    }
+
+    fn hear(&self, tx: &Tx, value: &Payload) {
+        if let Ok(hold) = value.decode::<Hold>() {
+            self.world.oracle().hear(tx.gid(), hold.branch);
+        }
+    }
+
+    async fn heard_call(&self, tx: &Tx, leg: &Leg) -> Result<(), Abort> {
+        let value = self.call(tx, leg).await?;
+        self.hear(tx, &value);
+        Ok(())
+    }
+
+    async fn work(&self, tx: &Tx) -> Result<(), Abort> {
+        *self.gid.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx.gid().clone());
+        self.perhaps_cancel_as_operator(tx);
+        let legs = &self.legs;
+        match self.style {
+            Style::Join => {
+                let values: Vec<Payload> = match legs.len() {
+                    2 => crate::try_join!(self.call(tx, &legs[0]), self.call(tx, &legs[1]))
+                        .map(|(a, b)| vec![a, b])?,
+                    _ => crate::try_join!(
+                        self.call(tx, &legs[0]),
+                        self.call(tx, &legs[1]),
+                        self.call(tx, &legs[2]),
+                        self.call(tx, &legs[3])
+                    )
+                    .map(|(a, b, c, d)| vec![a, b, c, d])?,
+                };
+                values.iter().for_each(|value| self.hear(tx, value));
+            }
+            Style::JoinAll => {
+                let values = try_join_all(legs.iter().map(|leg| self.call(tx, leg))).await?;
+                values.iter().for_each(|value| self.hear(tx, value));
+            }
+            Style::OneByOne => {
+                for leg in legs {
+                    self.heard_call(tx, leg).await?;
+                    self.world.sleep_millis(0, 400).await;
+                }
+            }
+            Style::Fallback => {
+                match self.call(tx, &self.refused).await {
+                    Err(TryError::Rejected(_)) => {}
+                    Err(error) => return Err(error.into()),
+                    Ok(_) => return Err(Abort::msg("the poor account paid")),
+                }
+                for leg in legs {
+                    self.heard_call(tx, leg).await?;
+                }
+            }
+            Style::GivesUp => {
+                self.heard_call(tx, &legs[0]).await?;
+                return Err(Abort::msg("the client changed its mind"));
+            }
+            Style::Panics => {
+                self.heard_call(tx, &legs[0]).await?;
+                resume_unwind(Box::new("the client panics"));
+            }
+            Style::Overruns => {
+                self.heard_call(tx, &legs[0]).await?;
+                self.world.sleep(self.timeout).await;
+                self.heard_call(tx, &legs[1]).await?;
+            }
+            Style::Ignores => {
+                for leg in legs {
+                    match self.call(tx, leg).await {
+                        Ok(value) => self.hear(tx, &value),
+                        Err(TryError::Unknown(_)) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            Style::Abandons => {
+                let patience =
+                    self.world.dice().magnitude(Duration::from_micros(100), Duration::from_millis(80));
+                tokio::select! {
+                    biased;
+                    value = self.call(tx, &legs[0]) => self.hear(tx, &value?),
+                    () = self.world.sleep(patience) => return Ok(()),
+                }
+                for leg in &legs[1..] {
+                    self.heard_call(tx, leg).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Now and then an operator cancels what is under way.
+    fn perhaps_cancel_as_operator(&self, tx: &Tx) {
+        if !self.world.dice().chance(400) {
+            return;
+        }
+        let (world, process, runtime, gid) =
+            (Arc::clone(&self.world), self.process, self.runtime.clone(), tx.gid().clone());
+        let cancel = async move {
+            world.sleep_millis(0, 60).await;
+            match runtime.cancel(&gid).await {
+                Ok(decision) => {
+                    world.note(process, format_args!("operator: {gid} {}", decision.direction));
+                    world.oracle().told_decision(&gid, decision.direction);
+                }
+                Err(error) => world.note(process, format_args!("operator: {error}")),
+            }
+        };
+        self.world.executor.spawn(self.process, Box::pin(cancel));
+    }
+}

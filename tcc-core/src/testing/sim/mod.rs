@@ -1,0 +1,185 @@
+//! A deterministic simulator: the real runtime in several processes over the in-memory store, behind a
+//! network, a clock and a scheduler that a seed decides.
+//!
+//! One seed, one run, one trace: [`run`] gives the same bytes for the same seed. Faults are made first and
+//! healed then; the oracle watches the invariants I1 to I10 at every operation, every run of a handler and
+//! every answer to a caller, and asks in the end whether everything is final, or parked where an operator
+//! sees it, and then final once the operator sets it going.
+
+mod bank;
+mod clients;
+mod executor;
+mod nemesis;
+mod oracle;
+mod participants;
+mod plan;
+mod random;
+mod trace;
+mod wire;
+mod world;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use executor::WORLD;
+use plan::LIVENESS;
+use world::World;
+
+pub use plan::Fault;
+
+use crate::machine::Transition;
+
+/// More steps than any run takes that comes to rest.
+const STEPS_MAX: u64 = 4_000_000;
+const LOOK: Duration = Duration::from_millis(250);
+
+/// What one seed came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// The first broken invariant, if one broke.
+    pub violation: Option<String>,
+    /// Every fault that was made, with how often.
+    pub faults: BTreeMap<Fault, u64>,
+    /// Every transition of the state machine, with how often it happened.
+    pub transitions: BTreeMap<Transition, u64>,
+    /// Transactions confirmed in the end.
+    pub confirmed: u64,
+    /// Transactions cancelled in the end.
+    pub cancelled: u64,
+    /// Transactions an operator had to set going again.
+    pub redriven: u64,
+    /// Callers that got an answer.
+    pub answers: u64,
+    /// Polls of a task.
+    pub polls: u64,
+    /// How long it took in simulated time.
+    pub simulated: Duration,
+    /// All that happened, a line each.
+    pub trace: String,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.violation {
+            None => write!(f, "seed {}: no violation", self.seed),
+            Some(violation) => write!(
+                f,
+                "seed {}: {violation}\n\nthe last that happened:\n{}",
+                self.seed,
+                trace::tail(&self.trace)
+            ),
+        }
+    }
+}
+
+/// Runs one seed to its end.
+#[must_use]
+pub fn run(seed: u64) -> Report {
+    let world = World::new(seed);
+    for place in 0..world.plan.processes.len() {
+        world.executor.spawn(WORLD, Box::pin(nemesis::watch(Arc::clone(&world), place)));
+    }
+    let troubles = &world.plan.troubles;
+    for (kind, mean) in [
+        (Fault::Crash, troubles.crash),
+        (Fault::Shutdown, troubles.shutdown),
+        (Fault::Pause, troubles.pause),
+        (Fault::OutageRefusing, troubles.outage),
+        (Fault::ClockForward, troubles.clock),
+    ] {
+        if let Some(mean) = mean {
+            world.executor.spawn(WORLD, Box::pin(nemesis::trouble(Arc::clone(&world), kind, mean)));
+        }
+    }
+    let redriven = Arc::new(std::sync::atomic::AtomicU64::new(0));
+    world.executor.spawn(WORLD, Box::pin(direct(Arc::clone(&world), Arc::clone(&redriven))));
+    step_until_over(&world);
+    report(seed, &world, redriven.load(std::sync::atomic::Ordering::SeqCst))
+}
+
+fn step_until_over(world: &World) {
+    for _ in 0..STEPS_MAX {
+        let goes_on = world.executor.step();
+        if let Some(panic) = world.executor.panics().first() {
+            world.oracle().violate(format!("a task panicked: {panic}"));
+        }
+        if world.is_over() || world.oracle().violation().is_some() {
+            return;
+        }
+        if !goes_on {
+            break;
+        }
+    }
+    world.oracle().violate("the simulation did not come to its end".into());
+}
+
+/// Faults first, then healing, then liveness, then the operator, then the books.
+async fn direct(world: Arc<World>, redriven: Arc<std::sync::atomic::AtomicU64>) {
+    world.sleep(world.plan.span).await;
+    world.heal();
+    if !rest(&world).await {
+        return;
+    }
+    let parked = world.oracle().settled().parked;
+    redriven.fetch_add(parked.len() as u64, std::sync::atomic::Ordering::SeqCst);
+    for gid in parked {
+        world.note(WORLD, format_args!("the operator redrives {gid}"));
+        let redrive = crate::machine::Redrive { branches: Vec::new() };
+        let request = world.next_request();
+        world.apply(WORLD, request, &gid, &redrive.into());
+    }
+    if !rest(&world).await {
+        return;
+    }
+    let settled = world.oracle().settled();
+    if !settled.parked.is_empty() {
+        world.oracle().violate(format!("parked again without a fault: {:?}", settled.parked));
+        return;
+    }
+    let (kept, now) = (world.store.records(), world.server_now());
+    let books = world.books();
+    world.oracle().check_end(&kept, &books, now);
+    drop(books);
+    world.end();
+}
+
+/// Waits until nothing moves any more; false, and a violation, if that takes too long (I9).
+async fn rest(world: &Arc<World>) -> bool {
+    let patience = world.executor.now() + LIVENESS;
+    loop {
+        world.sleep(LOOK).await;
+        let open = world.oracle().settled().open;
+        let idle = !world.is_busy() && !world.oracle().is_running();
+        if open.is_empty() && idle {
+            return true;
+        }
+        if world.executor.now() > patience {
+            let what = if open.is_empty() { "clients or handlers hang".into() } else { format!("{open:?}") };
+            world.oracle().violate(format!("{LIVENESS:?} after the last fault: {what} (I9)"));
+            return false;
+        }
+    }
+}
+
+fn report(seed: u64, world: &World, redriven: u64) -> Report {
+    let settled = world.oracle().settled();
+    let violation = world.oracle().violation().map(str::to_owned);
+    let report = Report {
+        seed,
+        violation,
+        faults: world.faults(),
+        transitions: world.store.transitions(),
+        confirmed: settled.confirmed,
+        cancelled: settled.cancelled,
+        redriven,
+        answers: world.oracle().answers(),
+        polls: world.executor.polls(),
+        simulated: world.executor.now(),
+        trace: world.take_trace(),
+    };
+    world.places().clear();
+    world.executor.finish();
+    report
+}

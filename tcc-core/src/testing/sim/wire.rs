@@ -1,0 +1,309 @@
+//! The store as a process reaches it: over a network that loses, repeats, delays and overtakes.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    executor::{Process, WORLD},
+    plan::{DUPLICATE_AFTER_MAX, Fault, STORE_TIMEOUT},
+    world::World,
+};
+use crate::{
+    gid::Gid,
+    machine::Op,
+    name::{BusinessKey, Name},
+    record::Record,
+    store::{Applied, Doorbell, Doorbells, Store, StoreError, StoreErrorKind},
+    time::Timestamp,
+};
+
+/// One process's way to the store.
+#[derive(Clone)]
+pub(super) struct Wire {
+    world: Arc<World>,
+    process: Process,
+    place: usize,
+}
+
+/// What becomes of one request.
+struct Fate {
+    request: Option<Fault>,
+    answer: Option<Fault>,
+    before: Duration,
+    after: Duration,
+    again: Option<Duration>,
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("process", &self.process).finish_non_exhaustive()
+    }
+}
+
+impl Wire {
+    pub(super) fn new(world: Arc<World>, process: Process, place: usize) -> Self {
+        Self { world, process, place }
+    }
+
+    fn fate(&self) -> Fate {
+        let world = &self.world;
+        let request = world.strikes(|rates| rates.request).then(|| {
+            *world.dice().pick(&[Fault::RequestRefused, Fault::RequestRefused, Fault::RequestSwallowed])
+        });
+        let answer = world
+            .strikes(|rates| rates.answer)
+            .then(|| *world.dice().pick(&[Fault::AnswerLost, Fault::AnswerSwallowed]));
+        let delay = |fault| match world.strikes(|rates| rates.delay) {
+            true => {
+                world.fault(self.process, fault);
+                // Some arrive when their caller has long given up.
+                world.dice().magnitude(Duration::from_millis(2), STORE_TIMEOUT * 8)
+            }
+            false => Duration::from_micros(world.dice().between(100, 900)),
+        };
+        let (before, after) = (delay(Fault::RequestDelayed), delay(Fault::AnswerDelayed));
+        let again = world
+            .strikes(|rates| rates.duplicate)
+            .then(|| world.dice().magnitude(Duration::from_micros(200), DUPLICATE_AFTER_MAX));
+        Fate { request, answer, before, after, again }
+    }
+
+    /// Sends a request, whose way does not depend on its caller's life any more.
+    async fn ask<T: Send + 'static>(
+        &self,
+        serve: impl Fn(&World) -> Result<T, StoreError> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let fate = self.fate();
+        let (tell, answer) = oneshot::channel();
+        let wire = self.clone();
+        self.world.executor.spawn(WORLD, Box::pin(async move { wire.carry(fate, serve, tell).await }));
+        match answer.await {
+            Ok(answer) => answer,
+            // Swallowed: only the caller's own timeout tells.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    async fn carry<T>(
+        self,
+        fate: Fate,
+        serve: impl Fn(&World) -> Result<T, StoreError>,
+        tell: oneshot::Sender<Result<T, StoreError>>,
+    ) {
+        let world = &self.world;
+        let _busy = (fate.before + fate.after > STORE_TIMEOUT || fate.again.is_some()).then(|| world.busy());
+        world.sleep(fate.before).await;
+        if !world.executor.is_alive(self.process) && world.dice().chance(5_000) {
+            return;
+        }
+        let outage = world.outage(self.place);
+        if outage.is_none() {
+            if let Some(fault) = fate.request {
+                world.fault(self.process, fault);
+            }
+        }
+        match outage.or(fate.request) {
+            Some(Fault::OutageRefusing | Fault::RequestRefused) => {
+                let _ = tell.send(Err(unavailable("the connection was refused")));
+                return;
+            }
+            Some(Fault::OutageSilent | Fault::RequestSwallowed) => return,
+            _ => {}
+        }
+        let answer = serve(world);
+        if let Some(after) = fate.again {
+            let tell_early = self.answer(&fate, outage, answer, tell);
+            futures_util::join!(tell_early, async {
+                world.sleep(after).await;
+                world.fault(self.process, Fault::RequestDuplicated);
+                let _ = serve(world);
+            });
+        } else {
+            self.answer(&fate, outage, answer, tell).await;
+        }
+    }
+
+    async fn answer<T>(
+        &self,
+        fate: &Fate,
+        outage: Option<Fault>,
+        answer: Result<T, StoreError>,
+        tell: oneshot::Sender<Result<T, StoreError>>,
+    ) {
+        self.world.sleep(fate.after).await;
+        if outage.is_some() {
+            return;
+        }
+        if let Some(fault) = fate.answer {
+            self.world.fault(self.process, fault);
+        }
+        let _ = match fate.answer {
+            Some(Fault::AnswerSwallowed) => return,
+            Some(_) => tell.send(Err(unavailable("the connection broke"))),
+            None => tell.send(answer),
+        };
+    }
+
+    /// Reads over the wire.
+    async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Fn(crate::memory::MemoryStore) -> futures_util::future::BoxFuture<'static, Result<T, StoreError>>
+            + Send
+            + Sync
+            + 'static,
+    {
+        // The store in memory answers at once.
+        self.ask(move |world| {
+            read(world.store.clone()).now_or_never().unwrap_or_else(|| Err(unavailable("the store waits")))
+        })
+        .await
+    }
+}
+
+fn unavailable(why: &str) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, why)
+}
+
+/// Whether an operation is denied when memory is full.
+fn begins(op: &Op) -> bool {
+    matches!(op, Op::Begin(_) | Op::Register(_))
+}
+
+#[async_trait]
+impl Store for Wire {
+    fn shards(&self) -> u16 {
+        self.world.plan.shards
+    }
+
+    async fn now(&self, shard: u16) -> Result<Timestamp, StoreError> {
+        self.read(move |store| async move { store.now(shard).await }.boxed()).await
+    }
+
+    async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
+        let request = self.world.next_request();
+        let full = begins(&op) && self.world.strikes(|rates| rates.full);
+        if full {
+            self.world.fault(self.process, Fault::StoreFull);
+        }
+        let (gid, process, served) = (gid.clone(), self.process, AtomicBool::new(false));
+        self.ask(move |world| {
+            if full {
+                return Err(StoreError::new(StoreErrorKind::Full, "the store has no room"));
+            }
+            if served.swap(true, Ordering::SeqCst)
+                && world.record(&gid).is_none_or(|record| record.state.is_final())
+            {
+                world.fault(process, Fault::DuplicateAfterTheEnd);
+            }
+            Ok(world.apply(process, request, &gid, &op))
+        })
+        .await
+    }
+
+    async fn load(&self, gid: &Gid) -> Result<Option<Record>, StoreError> {
+        let gid = gid.clone();
+        self.read(move |store| {
+            let gid = gid.clone();
+            async move { store.load(&gid).await }.boxed()
+        })
+        .await
+    }
+
+    async fn find(&self, name: &Name, key: &BusinessKey) -> Result<Option<Gid>, StoreError> {
+        let (name, key) = (name.clone(), key.clone());
+        self.read(move |store| {
+            let (name, key) = (name.clone(), key.clone());
+            async move { store.find(&name, &key).await }.boxed()
+        })
+        .await
+    }
+
+    async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
+        self.read(move |store| async move { store.due(shard, max).await }.boxed()).await
+    }
+
+    async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Result<Vec<Gid>, StoreError> {
+        let after = after.cloned();
+        self.read(move |store| {
+            let after = after.clone();
+            async move { store.open(shard, after.as_ref(), max).await }.boxed()
+        })
+        .await
+    }
+
+    async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {
+        self.ask(|_| Ok(())).await?;
+        let inner = self.world.store.listen(process, participants).await?;
+        let (late, arrived) = mpsc::unbounded_channel();
+        Ok(Box::new(Bells { wire: self.clone(), inner, late, arrived }))
+    }
+}
+
+/// Messages that get lost, come twice, or come late.
+struct Bells {
+    wire: Wire,
+    inner: Box<dyn Doorbells>,
+    late: mpsc::UnboundedSender<Doorbell>,
+    arrived: mpsc::UnboundedReceiver<Doorbell>,
+}
+
+impl Bells {
+    fn strike(&self, bell: &Doorbell, fault: Fault) {
+        self.wire.world.fault(self.wire.process, fault);
+        if fault == Fault::BellLost {
+            return;
+        }
+        let (world, late, bell) = (Arc::clone(&self.wire.world), self.late.clone(), bell.clone());
+        let delay = world.dice().magnitude(Duration::from_millis(1), Duration::from_secs(20));
+        let arrive = async move {
+            world.sleep(delay).await;
+            let _ = late.send(bell);
+        };
+        self.wire.world.executor.spawn(WORLD, arrive.boxed());
+    }
+}
+
+#[async_trait]
+impl Doorbells for Bells {
+    async fn next(&mut self, max: usize) -> Result<Vec<Doorbell>, StoreError> {
+        let world = Arc::clone(&self.wire.world);
+        loop {
+            let taken = tokio::select! {
+                biased;
+                Some(bell) = self.arrived.recv() => return Ok(vec![bell]),
+                taken = self.inner.next(max) => taken?,
+            };
+            world.sleep_millis(0, 1).await;
+            if world.outage(self.wire.place).is_some() || world.strikes(|rates| rates.bell / 20) {
+                world.fault(self.wire.process, Fault::BellsFailed);
+                return Err(unavailable("the connection broke"));
+            }
+            let mut whole = Vec::new();
+            for bell in taken {
+                if !world.strikes(|rates| rates.bell) {
+                    whole.push(bell);
+                    continue;
+                }
+                let fault = *world.dice().pick(&[Fault::BellLost, Fault::BellDuplicated, Fault::BellDelayed]);
+                self.strike(&bell, fault);
+                if fault == Fault::BellDuplicated {
+                    whole.push(bell);
+                }
+            }
+            if !whole.is_empty() {
+                return Ok(whole);
+            }
+        }
+    }
+}

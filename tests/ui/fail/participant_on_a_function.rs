@@ -1,0 +1,4 @@
+#[tcc::participant(name = "inventory")]
+async fn reserve() {}
+
+fn main() {}

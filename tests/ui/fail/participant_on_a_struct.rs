@@ -1,0 +1,4 @@
+#[tcc::participant(name = "inventory")]
+pub struct Inventory;
+
+fn main() {}

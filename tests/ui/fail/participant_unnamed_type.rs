@@ -1,0 +1,6 @@
+trait Stock {}
+
+#[tcc::participant(name = "inventory")]
+impl dyn Stock {}
+
+fn main() {}

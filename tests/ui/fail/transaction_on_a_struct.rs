@@ -1,0 +1,4 @@
+#[tcc::transaction(name = "checkout")]
+pub struct Shop;
+
+fn main() {}

@@ -1,0 +1,20 @@
+use tcc::{Runtime, Tx};
+
+struct Shop(Runtime);
+
+impl Shop {
+    fn runtime(&self) -> &Runtime {
+        &self.0
+    }
+
+    #[tcc::transaction(name = "checkout")]
+    async fn checkout(&self, _tx: &Tx, order: u64) -> Result<u64, std::fmt::Error> {
+        Ok(order)
+    }
+}
+
+async fn used(shop: &Shop) {
+    let _ = shop.checkout(7).await;
+}
+
+fn main() {}

@@ -1,0 +1,16 @@
+use tcc::{Runtime, TransactionError, Tx};
+
+struct Shop(Runtime);
+
+impl Shop {
+    #[tcc::transaction(name = "checkout")]
+    async fn checkout(&self, _tx: &Tx, order: u64) -> Result<u64, TransactionError> {
+        Ok(order)
+    }
+}
+
+async fn used(shop: &Shop) {
+    let _ = shop.checkout(7).await;
+}
+
+fn main() {}
