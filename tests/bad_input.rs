@@ -1,5 +1,7 @@
 //! Bad input is refused, with a message that names the field, the limit and the way out.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! Rule 15: same key, same answer.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{
@@ -13,7 +15,7 @@ use std::{
 
 use support::*;
 use tcc::{
-    Abort, BusinessKey, Keyed, MemoryStore, Name, Outcome, Runtime, TransactionErrorKind, Tx,
+    Abort, Keyed, MemoryStore, Outcome, Runtime, TransactionErrorKind, Tx,
     record::{Reason, TransactionState},
 };
 
@@ -104,8 +106,7 @@ async fn rule_15_a_cancelled_key_stays_cancelled_unless_the_transaction_says_oth
     // A confirmed key never begins again.
     let outcome = repeated(keyed().again_after_cancel(true).run(debit).await.unwrap());
     assert_eq!(outcome.state, TransactionState::Confirmed);
-    let (name, key) = (Name::new("order").unwrap(), BusinessKey::new("17").unwrap());
-    assert_eq!(runtime.outcome_of(&name, &key).await.unwrap().unwrap().gid, outcome.gid);
+    assert_eq!(runtime.outcome_of("order", "17").await.unwrap().unwrap().gid, outcome.gid);
 }
 
 #[tokio::test]
@@ -140,16 +141,15 @@ async fn rule_15_a_key_expires_with_its_record() {
     let bank = Bank::default();
     let builder = hosting(&store, &bank).timeout(ms(1_000)).replay_window(SECOND);
     let runtime = builder.retention(Duration::from_secs(60)).start().await.unwrap();
-    let (name, key) = (Name::new("order").unwrap(), BusinessKey::new("17").unwrap());
     assert_eq!(order(&runtime, "17").await, Keyed::First("done"));
     move_clock(&clock, Duration::from_secs(59));
     // Whatever the store answers tells the runtime the time.
     assert!(runtime.health().await.ready);
     repeated(order(&runtime, "17").await);
-    assert!(runtime.outcome_of(&name, &key).await.unwrap().is_some());
+    assert!(runtime.outcome_of("order", "17").await.unwrap().is_some());
     move_clock(&clock, Duration::from_secs(1));
     assert!(runtime.health().await.ready);
-    assert_eq!(runtime.outcome_of(&name, &key).await.unwrap(), None);
+    assert_eq!(runtime.outcome_of("order", "17").await.unwrap(), None);
     assert_eq!(order(&runtime, "17").await, Keyed::First("done"));
     assert_eq!(bank.counts(), (2, 2, 0));
 }

@@ -1,5 +1,7 @@
 //! What a runtime tells those who listen to it, and those who ask how it is.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use support::*;

@@ -1,5 +1,7 @@
 //! A process dies, whatever it was at; another finishes.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

@@ -2,6 +2,8 @@
 //!
 //! One history is made, and every invariant looked for in it.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

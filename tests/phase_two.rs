@@ -1,5 +1,7 @@
 //! Phase two: each branch is driven on its own until it is final or parked.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;

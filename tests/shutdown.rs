@@ -1,5 +1,7 @@
 //! Stopping: take nothing new, drain within the grace, hand the rest over.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{

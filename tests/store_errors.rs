@@ -1,5 +1,7 @@
 //! Rule 14: a retry of any store call is harmless, and a store that fails loses no transaction.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use support::*;

@@ -1,5 +1,7 @@
 //! What a transaction comes to: run, begun by hand, nested, aborted, dropped, out of time.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::{error::Error, sync::OnceLock};

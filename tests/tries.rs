@@ -1,5 +1,7 @@
 //! What a try comes to: known or not, heard or not, in time or late.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;
