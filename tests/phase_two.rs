@@ -1,5 +1,7 @@
 //! Phase two: each branch is driven on its own until it is final or parked.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;
@@ -201,6 +203,20 @@ async fn rule_11_a_handler_whose_lease_cannot_be_kept_is_stopped_when_it_ends() 
         (2, 0),
         "the first was stopped before the second ran"
     );
+}
+
+#[tokio::test]
+async fn rule_11_no_handler_starts_on_what_little_is_left_of_its_lease() {
+    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let faulty = Faulty::over(&store);
+    let builder = hosting(&faulty, &bank).drive_lease(ms(900)).store_timeout(ms(700));
+    let runtime = builder.start().await.unwrap();
+    // The claim inside the decision is written at once, and heard of when most of its lease is over.
+    faulty.fail("decide", &[Fault::Lose, Fault::Hang]);
+    debit(&runtime).await;
+    let branch = until_state(&store, TransactionState::Confirmed).await.branches.remove(0);
+    assert_eq!((branch.epoch, branch.attempts), (2, 1), "it was given back unspent, and claimed afresh");
+    assert_eq!(bank.counts(), (1, 1, 0));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! What a try comes to: known or not, heard or not, in time or late.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;
@@ -263,6 +265,23 @@ async fn rule_03_a_try_starts_only_once_its_branch_is_registered() {
     faulty.open_gate();
     run.await.unwrap().unwrap();
     assert_eq!(bank.counts(), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn rule_03_a_record_that_was_acknowledged_and_lost_is_never_created_again() {
+    let (store, bank, runtime) = start().await;
+    let begin = async || {
+        let open = runtime.transaction("transfer").begin().await.unwrap();
+        open.call("bank.debit@1", &10).await.unwrap();
+        store.lose(open.gid());
+        open
+    };
+    let open = begin().await;
+    let Err(TryError::NotRun(refused)) = open.call("bank.debit@1", &20).await else { panic!() };
+    assert_names(&refused, &[open.gid().as_str(), "not known"]);
+    assert_eq!(open.commit().await.unwrap_err().kind(), TransactionErrorKind::Lost);
+    assert_eq!(begin().await.cancel().await.unwrap_err().kind(), TransactionErrorKind::Lost);
+    assert_eq!((store.records(), bank.counts()), (vec![], (2, 0, 2)), "what was tried is cancelled here");
 }
 
 #[tokio::test]

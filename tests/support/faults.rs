@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -45,6 +46,7 @@ struct Inner {
     plan: BTreeMap<&'static str, VecDeque<Fault>>,
     always: BTreeMap<&'static str, Fault>,
     away: bool,
+    late_listener: bool,
 }
 
 impl fmt::Debug for Faulty {
@@ -71,6 +73,11 @@ impl Faulty {
     /// Whether the store cannot be reached at all.
     pub(crate) fn set_away(&self, away: bool) {
         self.inner.lock().unwrap().away = away;
+    }
+
+    /// Whether this process lets others that wait for messages go first.
+    pub(crate) fn set_late_listener(&self, late: bool) {
+        self.inner.lock().unwrap().late_listener = late;
     }
 
     pub(crate) fn open_gate(&self) {
@@ -197,6 +204,10 @@ struct Bells {
 #[async_trait]
 impl Doorbells for Bells {
     async fn next(&mut self, max: usize) -> Result<Vec<Doorbell>, StoreError> {
+        let late = self.faulty.inner.lock().unwrap().late_listener;
+        if late {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let rung = self.bells.next(max).await?;
         match self.faulty.next("bells") {
             Fault::Pass => Ok(rung),
