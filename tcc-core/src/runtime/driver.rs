@@ -16,7 +16,7 @@ use crate::{
     payload::{DecodeError, Payload},
     record::{Closed, Direction, ParkCause, Seen, Token, TransactionState, cut_error},
     seam::{Ended, Task, within},
-    store::Doorbell,
+    store::{Doorbell, StoreError},
 };
 
 /// How long finished branches wait for their slower siblings, to be reported in one call.
@@ -60,41 +60,36 @@ impl Shared {
         self.spawn_tracked(work);
     }
 
-    /// Drives a group to its reports.
+    /// Drives a group to its reports. While some are sent, the others' handlers are still watched.
     pub(crate) async fn drive(self: &Arc<Self>, group: Group) {
         let Group { gid, token, claimed_at, drives, mut ended } = group;
         let lease = Lease { token, claimed_at };
         let mut running: FuturesUnordered<_> =
             drives.into_iter().map(|drive| self.drive_one(&gid, drive, lease)).collect();
+        let mut closing = FuturesUnordered::new();
         let mut reports = Vec::new();
         let mut waiting_since = Duration::ZERO;
         loop {
-            let next = match reports.is_empty() {
-                true => running.next().await,
-                false => {
-                    let linger = LINGER.min(self.config.drive_lease / 6);
-                    let left = (waiting_since + linger).saturating_sub(self.seam.elapsed());
-                    within(&*self.seam, left, running.next()).await.flatten()
+            let left = (waiting_since + LINGER).saturating_sub(self.seam.elapsed());
+            if !reports.is_empty() && (running.is_empty() || left.is_zero()) {
+                closing.push(self.close(&gid, std::mem::take(&mut reports)));
+            }
+            tokio::select! {
+                biased;
+                Some(report) = running.next() => {
+                    if reports.is_empty() {
+                        waiting_since = self.seam.elapsed();
+                    }
+                    reports.extend(report);
                 }
-            };
-            let one_ended = next.is_some();
-            if reports.is_empty() {
-                waiting_since = self.seam.elapsed();
-            }
-            reports.extend(next.flatten());
-            if one_ended && !running.is_empty() {
-                continue;
-            }
-            if !reports.is_empty() {
-                let state = self.close(&gid, std::mem::take(&mut reports)).await;
-                let end =
-                    state.filter(|state| state.is_final()).and_then(|state| Some((state, ended.take()?)));
-                if let Some((state, ended)) = end {
-                    let _ = ended.send(state);
+                Some(state) = closing.next() => {
+                    let end = state.filter(|state: &TransactionState| state.is_final());
+                    if let Some((state, ended)) = end.and_then(|state| Some((state, ended.take()?))) {
+                        let _ = ended.send(state);
+                    }
                 }
-            }
-            if running.is_empty() {
-                return;
+                () = self.seam.sleep(left), if !reports.is_empty() => {}
+                else => return,
             }
         }
     }
@@ -224,7 +219,8 @@ impl Shared {
         Duration::from_millis(drive.lease_ms).saturating_sub(held)
     }
 
-    /// Waits for a handler, keeping its lease. A handler that must stop is stopped and joined first.
+    /// Waits for a handler, keeping its lease. A handler that must stop is stopped and joined first; it
+    /// must stop when its lease is over, whatever a renewal under way may still come to.
     async fn watch(
         &self,
         gid: &Gid,
@@ -233,64 +229,65 @@ impl Shared {
         mut task: Task<Result<(), PhaseError>>,
         timeout: Duration,
     ) -> Watched {
-        let started = self.seam.elapsed();
+        let ends_at = self.seam.elapsed().saturating_add(timeout);
         let mut good_until = lease.claimed_at + Duration::from_millis(drive.lease_ms);
+        let mut renew_at = good_until.saturating_sub(self.config.drive_lease * 2 / 3);
         let mut stopped: Option<Watched> = None;
         loop {
             let now = self.seam.elapsed();
-            let left =
-                if stopped.is_some() { Duration::MAX } else { (started + timeout).saturating_sub(now) };
-            let renew_in = (good_until.saturating_sub(self.config.drive_lease * 2 / 3)).saturating_sub(now);
-            let wait = renew_in.max(Duration::from_millis(1)).min(left);
-            let ended = tokio::select! {
+            if stopped.is_none() && now >= ends_at.min(good_until) {
+                task.abort();
+                stopped = Some(if now >= good_until { Watched::ClaimLost } else { Watched::TimedOut });
+            }
+            tokio::select! {
                 biased;
-                ended = task.join() => Some(ended),
+                ended = task.join() => {
+                    // A handler that finished while it was being stopped has finished.
+                    return match (stopped, ended) {
+                        (Some(why), Ended::Aborted) => why,
+                        (_, ended) => Watched::Ended(ended),
+                    };
+                }
                 () = self.handing_over.cancelled(), if stopped.is_none() => {
                     task.abort();
                     stopped = Some(Watched::HandedOver);
-                    None
                 }
-                () = self.seam.sleep(wait) => None,
-            };
-            if let Some(ended) = ended {
-                // A handler that finished while it was being stopped has finished.
-                return match (stopped, ended) {
-                    (Some(why), Ended::Aborted) => why,
-                    (_, ended) => Watched::Ended(ended),
-                };
-            }
-            let now = self.seam.elapsed();
-            if stopped.is_none() && now >= started + timeout {
-                task.abort();
-                stopped = Some(Watched::TimedOut);
-            }
-            if now + self.config.drive_lease * 2 / 3 >= good_until {
-                let asked_at = now;
-                let renew = Renew {
-                    token: lease.token,
-                    branches: vec![(drive.ordinal, drive.epoch)],
-                    lease_ms: self.drive_lease_ms(),
-                };
-                match self.call(gid, renew, Duration::ZERO).await {
-                    Ok(Ok(stands)) if stands == [true] => good_until = asked_at + self.config.drive_lease,
-                    Ok(_) => {
-                        task.abort();
-                        stopped = Some(Watched::ClaimLost);
-                        good_until = Duration::MAX;
-                    }
-                    Err(error) => {
-                        self.trouble("renewing a lease", Some(gid), &error);
-                        if self.seam.elapsed() >= good_until && stopped.is_none() {
+                () = self.seam.sleep(ends_at.min(good_until).saturating_sub(now)), if stopped.is_none() => {}
+                (asked_at, renewed) = self.renew(gid, drive, lease.token, renew_at.saturating_sub(now)) => {
+                    match renewed {
+                        Ok(true) => {
+                            good_until = asked_at + self.config.drive_lease;
+                            renew_at = asked_at + self.config.drive_lease / 3;
+                        }
+                        Ok(false) => {
                             task.abort();
                             stopped = Some(Watched::ClaimLost);
-                            good_until = Duration::MAX;
-                        } else {
-                            self.seam.sleep(self.config.drive_lease / 10).await;
+                            renew_at = Duration::MAX;
+                        }
+                        Err(error) => {
+                            self.trouble("renewing a lease", Some(gid), &error);
+                            renew_at = self.seam.elapsed() + self.config.drive_lease / 10;
                         }
                     }
                 }
             }
         }
+    }
+
+    /// Renews a claim after a wait. Gives when that was asked, and whether the claim stands.
+    async fn renew(
+        &self,
+        gid: &Gid,
+        drive: &Drive,
+        token: Token,
+        wait: Duration,
+    ) -> (Duration, Result<bool, StoreError>) {
+        self.seam.sleep(wait).await;
+        let asked_at = self.seam.elapsed();
+        let branches = vec![(drive.ordinal, drive.epoch)];
+        let renew = Renew { token, branches, lease_ms: self.drive_lease_ms() };
+        let renewed = self.call(gid, renew, Duration::ZERO).await;
+        (asked_at, renewed.map(|stands| stands.is_ok_and(|stands| stands == [true])))
     }
 
     /// Takes messages while there is room to answer them; ends only by being aborted.
