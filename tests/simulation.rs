@@ -64,7 +64,13 @@ fn every_seed_keeps_every_invariant() {
     }
     println!("{transitions:?}");
     let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-    println!("confirmed {} cancelled {} redriven {} answers {}", sum(|r| r.confirmed), sum(|r| r.cancelled), sum(|r| r.redriven), sum(|r| r.answers));
+    println!(
+        "confirmed {} cancelled {} redriven {} answers {}",
+        sum(|r| r.confirmed),
+        sum(|r| r.cancelled),
+        sum(|r| r.redriven),
+        sum(|r| r.answers)
+    );
     for report in &broken {
         println!("{}: {}", report.seed, report.violation.as_deref().unwrap_or_default());
     }

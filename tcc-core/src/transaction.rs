@@ -324,10 +324,8 @@ impl OpenTransaction {
             Some(Deciding::Nothing) => Ok(None),
             Some(Deciding::Task(mut task, ended)) => match task.join().await {
                 Ended::Done(settled) => Ok(Some((settled?, ended))),
-                Ended::Panicked(_) | Ended::Aborted => Err(self.error(
-                    Kind::Undecided,
-                    "the decision's task was stopped; ask for the outcome".into(),
-                )),
+                Ended::Panicked(_) | Ended::Aborted => Err(self
+                    .error(Kind::Undecided, "the decision's task was stopped; ask for the outcome".into())),
             },
         }
     }

@@ -82,8 +82,15 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(world: &Arc<World>, process: Process, runtime: &Runtime, deployed: &Deployed) -> Self {
         let mut dice = world.dice();
-        let manner =
-            *dice.pick(&[Manner::Run, Manner::Run, Manner::Run, Manner::Keyed, Manner::Keyed, Manner::ByHand, Manner::Dropped]);
+        let manner = *dice.pick(&[
+            Manner::Run,
+            Manner::Run,
+            Manner::Run,
+            Manner::Keyed,
+            Manner::Keyed,
+            Manner::ByHand,
+            Manner::Dropped,
+        ]);
         let style = match dice.chance(5_500) {
             true => *dice.pick(&[Style::Join, Style::JoinAll, Style::OneByOne]),
             false => *dice.pick(&[
@@ -105,14 +112,19 @@ impl Client {
         for _ in 0..dice.between(1, 2) {
             let amount = dice.between(AMOUNT_MIN, AMOUNT_MAX) as i64;
             // Only now and then from the account that has nothing.
-            let from = if dice.chance(1_000) { ACCOUNTS - 1 } else { dice.below(ACCOUNTS as u64 - 1) as usize };
+            let from =
+                if dice.chance(1_000) { ACCOUNTS - 1 } else { dice.below(ACCOUNTS as u64 - 1) as usize };
             let to = dice.below(ACCOUNTS as u64) as usize;
             let (debtor, creditor) = (*dice.pick(&deployed.banks), *dice.pick(&deployed.banks));
             legs.push(leg(debtor, "debit", from, -amount));
             legs.push(leg(creditor, "credit", to, amount));
         }
         let refused = leg(*dice.pick::<&str>(&deployed.banks), "debit", ACCOUNTS - 1, -(AMOUNT_MAX as i64));
-        let timeout = if dice.chance(1_500) { dice.millis(30, 900) } else { dice.millis(1_000, TIMEOUT.as_millis() as u64) };
+        let timeout = if dice.chance(1_500) {
+            dice.millis(30, 900)
+        } else {
+            dice.millis(1_000, TIMEOUT.as_millis() as u64)
+        };
         let wait_final = dice.chance(3_000).then(|| dice.millis(100, 8_000));
         drop(dice);
         Self {
@@ -134,7 +146,13 @@ impl Client {
         let _busy = self.world.busy();
         self.world.note(
             self.process,
-            format_args!("client: {:?} {:?}, {} branches, {:?}", self.manner, self.style, self.legs.len(), self.timeout),
+            format_args!(
+                "client: {:?} {:?}, {} branches, {:?}",
+                self.manner,
+                self.style,
+                self.legs.len(),
+                self.timeout
+            ),
         );
         let work = async {
             match self.manner {
@@ -257,7 +275,8 @@ impl Client {
         match self.style {
             Style::Join => {
                 let values: Vec<Payload> = match legs.len() {
-                    2 => crate::try_join!(self.call(tx, &legs[0]), self.call(tx, &legs[1])).map(|(a, b)| vec![a, b])?,
+                    2 => crate::try_join!(self.call(tx, &legs[0]), self.call(tx, &legs[1]))
+                        .map(|(a, b)| vec![a, b])?,
                     _ => crate::try_join!(
                         self.call(tx, &legs[0]),
                         self.call(tx, &legs[1]),
@@ -311,7 +330,8 @@ impl Client {
                 }
             }
             Style::Abandons => {
-                let patience = self.world.dice().magnitude(Duration::from_micros(100), Duration::from_millis(80));
+                let patience =
+                    self.world.dice().magnitude(Duration::from_micros(100), Duration::from_millis(80));
                 tokio::select! {
                     biased;
                     value = self.call(tx, &legs[0]) => self.hear(tx, &value?),

@@ -9,8 +9,8 @@ use super::{
     executor::Process,
     oracle::{Ending, Phase, RunId, Start},
     plan::{
-        ATTEMPTS_MAX, DRIVE_LEASE, Fault, ONGOING_LIMIT, PHASE_TIMEOUT, RETRY_BASE, RETRY_CAP, TRY_HARD_LIMIT,
-        TRY_TIMEOUT,
+        ATTEMPTS_MAX, DRIVE_LEASE, Fault, ONGOING_LIMIT, PHASE_TIMEOUT, RETRY_BASE, RETRY_CAP,
+        TRY_HARD_LIMIT, TRY_TIMEOUT,
     },
     world::World,
 };
@@ -107,7 +107,10 @@ impl Drop for Run {
 impl Teller {
     /// The actions of a release: the newer one also reads what the older one wrote.
     pub(super) fn actions(&self, old: bool) -> Vec<Action> {
-        ["debit", "credit"].into_iter().map(|name| if old { self.older(name) } else { self.newer(name) }).collect()
+        ["debit", "credit"]
+            .into_iter()
+            .map(|name| if old { self.older(name) } else { self.newer(name) })
+            .collect()
     }
 
     fn older(&self, name: &str) -> Action {

@@ -211,7 +211,11 @@ impl Plan {
             transactions: dice.between(5, 24),
             span: dice.millis(8_000, 30_000),
             fenced: dice.chance(5_000),
-            retention: *dice.pick(&[Duration::from_secs(86_400), Duration::from_secs(86_400), RETENTION_LEAST]),
+            retention: *dice.pick(&[
+                Duration::from_secs(86_400),
+                Duration::from_secs(86_400),
+                RETENTION_LEAST,
+            ]),
             rates,
             troubles,
         }
@@ -224,9 +228,8 @@ impl Plan {
 }
 
 /// No retention may be shorter (rule 13).
-const RETENTION_LEAST: Duration = Duration::from_secs(
-    TIMEOUT.as_secs() + TRY_HARD_LIMIT.as_secs() + REPLAY_WINDOW.as_secs() + 15,
-);
+const RETENTION_LEAST: Duration =
+    Duration::from_secs(TIMEOUT.as_secs() + TRY_HARD_LIMIT.as_secs() + REPLAY_WINDOW.as_secs() + 15);
 
 fn processes(dice: &mut Random) -> Vec<Deployed> {
     let upgrading = dice.chance(3_000);

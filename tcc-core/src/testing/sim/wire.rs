@@ -60,9 +60,9 @@ impl Wire {
         let request = world.strikes(|rates| rates.request).then(|| {
             *world.dice().pick(&[Fault::RequestRefused, Fault::RequestRefused, Fault::RequestSwallowed])
         });
-        let answer = world.strikes(|rates| rates.answer).then(|| {
-            *world.dice().pick(&[Fault::AnswerLost, Fault::AnswerSwallowed])
-        });
+        let answer = world
+            .strikes(|rates| rates.answer)
+            .then(|| *world.dice().pick(&[Fault::AnswerLost, Fault::AnswerSwallowed]));
         let delay = |fault| match world.strikes(|rates| rates.delay) {
             true => {
                 world.fault(self.process, fault);

@@ -92,11 +92,7 @@ impl World {
             let true_ms = EPOCH_MS + clock.now().as_millis() as u64;
             Timestamp::from_millis(true_ms.saturating_add_signed(skew.load(Ordering::SeqCst)))
         });
-        let places = plan.processes.iter().map(|_| Place {
-            process: WORLD,
-            lives: 0,
-            runtime: None,
-        });
+        let places = plan.processes.iter().map(|_| Place { process: WORLD, lives: 0, runtime: None });
         Arc::new(Self {
             executor,
             store,

@@ -13,9 +13,14 @@ use crate::{
 /// What a caller got for its transaction.
 pub(in crate::testing::sim) enum Caller<'a> {
     /// It was confirmed, and if the caller waited for that, it is final.
-    Confirmed { gid: &'a Gid, waited: bool },
+    Confirmed {
+        gid: &'a Gid,
+        waited: bool,
+    },
     /// The caller asked for cancel and got it.
-    Cancelled { gid: &'a Gid },
+    Cancelled {
+        gid: &'a Gid,
+    },
     /// Another transaction holds the key.
     Repeated(&'a Outcome),
     Failed(&'a TransactionError),
@@ -35,7 +40,8 @@ impl Oracle {
             let cancelled = again && record.state == TransactionState::Cancelled;
             !cancelled && super::gone_rightly(record, now).is_err()
         });
-        let clash = clash.map(|other| format!("key {key} runs in {gid}, and its run {other} stands (rule 15)"));
+        let clash =
+            clash.map(|other| format!("key {key} runs in {gid}, and its run {other} stands (rule 15)"));
         if let Some(clash) = clash {
             self.violate(clash);
         }
@@ -111,14 +117,23 @@ impl Oracle {
     }
 
     /// A caller was told a decision: it stands, and it is written down unless nothing ever was.
-    fn hear_decision(&mut self, gid: &Gid, direction: Direction, must_be_written: bool) -> Result<(), String> {
+    fn hear_decision(
+        &mut self,
+        gid: &Gid,
+        direction: Direction,
+        must_be_written: bool,
+    ) -> Result<(), String> {
         self.told.insert(gid.clone(), direction);
         let Some(record) = self.records.get(gid) else {
             return match direction {
                 Direction::Confirm => {
                     // A transaction without branches leaves no record.
                     let tried = self.by_branch.keys().any(|(other, _)| other == gid);
-                    if tried { Err(format!("{gid}: a caller heard confirm, and nothing is written")) } else { Ok(()) }
+                    if tried {
+                        Err(format!("{gid}: a caller heard confirm, and nothing is written"))
+                    } else {
+                        Ok(())
+                    }
                 }
                 Direction::Cancel => Ok(()),
             };

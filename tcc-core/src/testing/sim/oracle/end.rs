@@ -73,7 +73,8 @@ impl Oracle {
             let Some((Ending::Succeeded | Ending::Refused, ended)) = run.ended else { continue };
             let start = &run.start;
             let place = (start.gid.clone(), start.branch);
-            let Some(branch) = self.records.get(&start.gid).and_then(|record| record.branch(start.branch)) else {
+            let Some(branch) = self.records.get(&start.gid).and_then(|record| record.branch(start.branch))
+            else {
                 continue;
             };
             if branch.known.is_some() || self.deaths.contains_key(&start.process) {
@@ -85,7 +86,10 @@ impl Oracle {
                     && matches!(other.ended, Some((Ending::Succeeded, _)))
             });
             if !made_up {
-                return Err(format!("{}/{}: its late outcome is forgotten (rule 6c)", start.gid, start.branch));
+                return Err(format!(
+                    "{}/{}: its late outcome is forgotten (rule 6c)",
+                    start.gid, start.branch
+                ));
             }
         }
         Ok(())
@@ -116,10 +120,14 @@ impl Oracle {
             let Phase::Try { bank, movement } = run.start.phase else { continue };
             let Some(record) = self.records.get(&run.start.gid) else { continue };
             let Some(branch) = record.branch(run.start.branch) else { continue };
-            let confirm = record.decision.as_ref().is_some_and(|decision| decision.direction == Direction::Confirm);
+            let confirm =
+                record.decision.as_ref().is_some_and(|decision| decision.direction == Direction::Confirm);
             let moved = confirm && branch.known == Some(Seen::Succeeded);
             if moved && !matches!(run.effect, Some((Effect::Moved(_), _))) {
-                return Err(format!("{}/{} is confirmed and reserved nothing", run.start.gid, run.start.branch));
+                return Err(format!(
+                    "{}/{} is confirmed and reserved nothing",
+                    run.start.gid, run.start.branch
+                ));
             }
             if moved {
                 created += movement.amount;

@@ -125,7 +125,10 @@ impl Oracle {
             match decided {
                 Some(decision) if decision.direction == *told => {}
                 Some(decision) => {
-                    return Err(format!("{gid}: a caller heard {told}, and {} was decided", decision.direction));
+                    return Err(format!(
+                        "{gid}: a caller heard {told}, and {} was decided",
+                        decision.direction
+                    ));
                 }
                 None if step.before.is_none() => {
                     return Err(format!("{gid}: it was begun after a caller had heard {told} (rule 3)"));
@@ -141,7 +144,9 @@ impl Oracle {
             for (ordinal, branch) in after.branches() {
                 let refused = branch.known == Some(crate::record::Seen::Refused);
                 if !refused && !self.heard.contains(&(gid.clone(), ordinal)) {
-                    return Err(format!("{gid}/{ordinal} is to be confirmed, and its value was not heard (I3)"));
+                    return Err(format!(
+                        "{gid}/{ordinal} is to be confirmed, and its value was not heard (I3)"
+                    ));
                 }
             }
         }

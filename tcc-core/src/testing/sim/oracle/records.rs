@@ -23,7 +23,8 @@ pub(super) fn check(step: &Step<'_>, rung: &BTreeSet<Doorbell>) -> Result<(), St
             for (index, old) in before.branches.iter().enumerate() {
                 let new = &after.branches[index];
                 branch_one_way(old, new).map_err(|why| format!("{gid}, branch {}: {why}", index + 1))?;
-                leased(old, new, step.applied.now).map_err(|why| format!("{gid}, branch {}: {why}", index + 1))?;
+                leased(old, new, step.applied.now)
+                    .map_err(|why| format!("{gid}, branch {}: {why}", index + 1))?;
             }
             current_epochs(step, before, after)?;
         }
@@ -45,7 +46,10 @@ fn answered(step: &Step<'_>) -> Result<(), String> {
         Ok(Answer::Decided(decided)) => {
             let written = step.after.and_then(|record| record.decision.as_ref());
             if written != Some(&decided.decision) {
-                return Err(format!("{gid}: {} was answered and {written:?} is written", decided.decision.direction));
+                return Err(format!(
+                    "{gid}: {} was answered and {written:?} is written",
+                    decided.decision.direction
+                ));
             }
         }
         Ok(Answer::Begun(crate::machine::Begun::New) | Answer::Registered(_)) if step.after.is_none() => {
@@ -84,10 +88,16 @@ fn whole(gid: &Gid, record: &Record) -> Result<(), String> {
             return Err(format!("{gid}/{ordinal} is {} without that decision", branch.state));
         }
         if confirms && branch.known != Some(Seen::Succeeded) {
-            return Err(format!("{gid}/{ordinal} is {} and its try is {:?} (I3)", branch.state, branch.known));
+            return Err(format!(
+                "{gid}/{ordinal} is {} and its try is {:?} (I3)",
+                branch.state, branch.known
+            ));
         }
         if cancels && direction == Some(Direction::Confirm) && branch.known != Some(Seen::Refused) {
-            return Err(format!("{gid}/{ordinal} is {} beside branches that are confirmed (I1)", branch.state));
+            return Err(format!(
+                "{gid}/{ordinal} is {} beside branches that are confirmed (I1)",
+                branch.state
+            ));
         }
         if direction.is_some() != (confirms || cancels) {
             return Err(format!("{gid} is {} and branch {ordinal} is {}", record.state, branch.state));
@@ -100,14 +110,18 @@ fn whole(gid: &Gid, record: &Record) -> Result<(), String> {
 fn scheduled(gid: &Gid, record: &Record, timer: Option<Timestamp>, now: Timestamp) -> Result<(), String> {
     let latest = match record.state {
         TransactionState::Trying => Some(record.deadline_at.min(record.lease_until)),
-        _ => record.branches.iter().filter(|branch| open(branch)).map(|branch| due(record, branch, now)).min(),
+        _ => {
+            record.branches.iter().filter(|branch| open(branch)).map(|branch| due(record, branch, now)).min()
+        }
     };
     match (latest, timer) {
         (Some(_), None) => Err(format!("{gid} is {} and has no timer (I10)", record.state)),
         (Some(latest), Some(timer)) if timer > latest.max(now) => {
             Err(format!("{gid} is due at {latest} and its timer is at {timer}"))
         }
-        (None, Some(_)) if record.state.is_final() => Err(format!("{gid} is {} and has a timer", record.state)),
+        (None, Some(_)) if record.state.is_final() => {
+            Err(format!("{gid} is {} and has a timer", record.state))
+        }
         _ => Ok(()),
     }
 }
@@ -138,8 +152,9 @@ fn led_to_work(gid: &Gid, after: &Record, now: Timestamp, rung: &BTreeSet<Doorbe
         if !open(branch) || branch.claim.is_some_and(|claim| claim.until > now) {
             continue;
         }
-        let stands =
-            rung.iter().any(|bell| bell.gid == *gid && bell.participant.as_str() == branch.action.participant());
+        let stands = rung
+            .iter()
+            .any(|bell| bell.gid == *gid && bell.participant.as_str() == branch.action.participant());
         if !stands {
             return Err(format!("{gid} is decided and nobody is told of branch {ordinal} (rule 7)"));
         }
@@ -150,7 +165,10 @@ fn led_to_work(gid: &Gid, after: &Record, now: Timestamp, rung: &BTreeSet<Doorbe
 /// What can never change (I2, I7).
 fn one_way(gid: &Gid, before: &Record, after: &Record) -> Result<(), String> {
     if before.decision.is_some() && after.decision != before.decision {
-        return Err(format!("{gid}: the decision changed from {:?} to {:?} (I2)", before.decision, after.decision));
+        return Err(format!(
+            "{gid}: the decision changed from {:?} to {:?} (I2)",
+            before.decision, after.decision
+        ));
     }
     if after.branches.len() < before.branches.len() {
         return Err(format!("{gid} lost a branch"));
@@ -208,7 +226,9 @@ fn branch_one_way(old: &Branch, new: &Branch) -> Result<(), String> {
 
 /// A lease that stands is nobody else's (rule 11).
 fn leased(old: &Branch, new: &Branch, now: Timestamp) -> Result<(), String> {
-    let Some(claim) = old.claim.filter(|claim| claim.closed.is_none() && claim.until > now) else { return Ok(()) };
+    let Some(claim) = old.claim.filter(|claim| claim.closed.is_none() && claim.until > now) else {
+        return Ok(());
+    };
     match new.claim {
         Some(other) if other.token == claim.token => Ok(()),
         _ => Err(format!("its lease until {} was taken from its holder", claim.until)),
@@ -220,14 +240,21 @@ fn current_epochs(step: &Step<'_>, before: &Record, after: &Record) -> Result<()
     let Op::Close(close) = step.op else { return Ok(()) };
     for drive in &close.drives {
         let index = drive.ordinal.index();
-        let (Some(old), Some(new)) = (before.branches.get(index), after.branches.get(index)) else { continue };
+        let (Some(old), Some(new)) = (before.branches.get(index), after.branches.get(index)) else {
+            continue;
+        };
         if drive.epoch == old.epoch || matches!(drive.how, How::Done { .. }) {
             continue;
         }
-        let newest = close.drives.iter().any(|other| other.ordinal == drive.ordinal && other.epoch == old.epoch);
-        let touched = (old.parked, old.next_attempt_at, old.attempts) != (new.parked, new.next_attempt_at, new.attempts);
+        let newest =
+            close.drives.iter().any(|other| other.ordinal == drive.ordinal && other.epoch == old.epoch);
+        let touched = (old.parked, old.next_attempt_at, old.attempts)
+            != (new.parked, new.next_attempt_at, new.attempts);
         if touched && !newest {
-            return Err(format!("{}/{}: epoch {} touched it in epoch {}", step.gid, drive.ordinal, drive.epoch, old.epoch));
+            return Err(format!(
+                "{}/{}: epoch {} touched it in epoch {}",
+                step.gid, drive.ordinal, drive.epoch, old.epoch
+            ));
         }
     }
     Ok(())

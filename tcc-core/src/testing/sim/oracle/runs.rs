@@ -190,7 +190,9 @@ impl Oracle {
             let done = self.runs_of(&place).any(|run| {
                 let phase = match (branch.state, run.start.phase) {
                     (BranchState::Confirmed, Phase::Confirm) => true,
-                    (BranchState::Cancelled, Phase::Cancel { told }) => told == branch.known.unwrap_or(Seen::Unknown),
+                    (BranchState::Cancelled, Phase::Cancel { told }) => {
+                        told == branch.known.unwrap_or(Seen::Unknown)
+                    }
                     _ => false,
                 };
                 phase && matches!(run.ended, Some((Ending::Succeeded, _)))
