@@ -210,7 +210,7 @@ async fn invariant_i5_what_is_final_was_finished_by_a_handler_that_knew_as_much_
                 BranchState::Cancelled => {
                     let cancels = history.bank.ran("cancel");
                     let told = cancels.iter().filter(of).filter_map(|ran| ran.outcome.as_ref());
-                    let mut known = told.map(|outcome| match outcome {
+                    let known = told.map(|outcome| match outcome {
                         TryOutcome::Succeeded(_) => Some(Seen::Succeeded),
                         TryOutcome::Refused => Some(Seen::Refused),
                         TryOutcome::Unknown => None,
