@@ -65,6 +65,8 @@ pub struct Report {
     pub redriven: u64,
     /// Callers that got an answer.
     pub answers: u64,
+    /// Tries whose record was gone when they ended, so that their process cancelled them by itself.
+    pub orphans: u64,
     /// Polls of a task.
     pub polls: u64,
     /// How long it took in simulated time.
@@ -79,9 +81,10 @@ impl fmt::Display for Report {
             None => write!(f, "seed {}: no violation", self.seed),
             Some(violation) => write!(
                 f,
-                "seed {}: {violation}\n\nthe last that happened:\n{}",
-                self.seed,
-                trace::tail(&self.trace)
+                "seed {seed}: {violation}\n\nthe last that happened:\n{}\nreplay it whole: \
+                 TCC_SIM_SEED={seed} cargo test --test simulation replay -- --nocapture",
+                trace::tail(&self.trace),
+                seed = self.seed,
             ),
         }
     }
@@ -191,22 +194,25 @@ async fn rest(world: &Arc<World>) -> bool {
 }
 
 fn report(seed: u64, world: &World, redriven: u64) -> Report {
-    let settled = world.oracle().settled();
-    let violation = world.oracle().violation().map(str::to_owned);
+    let oracle = world.oracle();
+    let settled = oracle.settled();
     let report = Report {
         seed,
-        violation,
+        violation: oracle.violation().map(str::to_owned),
         faults: world.faults(),
         transitions: world.store.transitions(),
         confirmed: settled.confirmed,
         cancelled: settled.cancelled,
         redriven,
-        answers: world.oracle().answers(),
+        answers: oracle.answers(),
+        orphans: oracle.orphans(),
         polls: world.executor.polls(),
         simulated: world.executor.now(),
         trace: world.take_trace(),
     };
-    world.places().clear();
+    drop(oracle);
+    let places = std::mem::take(&mut *world.places());
+    drop(places);
     world.executor.finish();
     report
 }

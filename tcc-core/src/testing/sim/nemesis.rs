@@ -90,8 +90,9 @@ async fn follow(world: Arc<World>, process: Process, mut events: broadcast::Rece
     loop {
         match events.recv().await {
             Ok(Event::Decided { gid, decision }) => world.oracle().event_decided(&gid, &decision),
-            Ok(Event::CancelledWithoutRecord { gid, branch, .. }) => {
-                world.note(process, format_args!("cancelled {gid}/{branch} without a record"));
+            Ok(Event::CancelledWithoutRecord { gid, branch, error, .. }) => {
+                world.note(process, format_args!("cancelled {gid}/{branch} without a record: {error:?}"));
+                world.oracle().orphaned((gid, branch), error.is_some());
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
