@@ -486,7 +486,7 @@ pub enum Transition {
     CompletedLate(Direction),
     /// A drive finished knowing less than the record: due at once.
     CompletedUnaware,
-    /// A final branch was reported final again.
+    /// A final branch was reported again, whatever its drive came to.
     CompletedAgain,
     /// An attempt failed and is rescheduled.
     Failed,
