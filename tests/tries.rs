@@ -47,10 +47,14 @@ async fn rule_06b_a_try_that_outlives_its_timeout_is_unknown_and_is_not_torn() {
 
 #[tokio::test]
 async fn rule_06b_a_try_is_bounded_by_the_transactions_deadline() {
-    let (_, bank, runtime) = start().await;
+    let (_, bank, runtime) = impatient(LONG).await;
     bank.script("try", &[Act::Held]);
     let open = runtime.transaction("transfer").timeout(ms(500)).begin().await.unwrap();
     assert_eq!(unknown(open.call("bank.debit@1", &10).await), UnknownTry::TimedOut);
+    assert!(
+        wall_clock() < open.deadline() + SECOND * 3,
+        "it was not waited for as long as the action allows"
+    );
     bank.open_gate();
 }
 
