@@ -119,19 +119,20 @@ async fn rule_15_a_repeated_begin_is_no_rival_of_itself() {
     assert_eq!((faulty.count("begin"), store.records().len()), (4, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_12_a_begin_that_is_answered_late_keeps_its_lease() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
     let lease = ms(2_400);
-    let runtime = hosting(&faulty, &bank).lease(lease).store_timeout(ms(1_360)).start().await.unwrap();
-    let _other = host(&store, &bank).await;
+    let runtime = paused.hosting(&faulty, &bank).lease(lease).store_timeout(ms(1_360)).start().await.unwrap();
+    let _other = paused.hosting(&store, &bank).start().await.unwrap();
     tokio::time::sleep(lease / 5).await;
     // It is written at once and heard of when more than half of the lease is over.
     faulty.fail("begin", &[Fault::Lose, Fault::Hang]);
     let open = runtime.transaction("order").key("17").begin().await.unwrap().first().unwrap();
     let outlived = only(&store).begun_at + lease * 3 / 2;
-    until("it outlived its lease", || wall_clock() > outlived).await;
+    until("it outlived its lease", || paused.now() > outlived).await;
     open.commit().await.unwrap();
 }
 

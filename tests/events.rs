@@ -124,11 +124,13 @@ async fn health_counts_what_is_open_and_what_is_driven() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn health_tells_a_store_that_is_away_or_does_not_answer() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let runtime = hosting(&faulty, &bank).sweep_interval(LONG).start().await.unwrap();
+    let runtime = paused.hosting(&faulty, &bank).sweep_interval(LONG).start().await.unwrap();
+    tokio::time::sleep(SECOND).await;
     faulty.set_away(true);
     let away = runtime.health().await;
     assert!(!away.ready && away.accepting);
@@ -136,7 +138,7 @@ async fn health_tells_a_store_that_is_away_or_does_not_answer() {
     faulty.set_away(false);
     faulty.fail("now", &[Fault::Hang]);
     let silent = runtime.health().await;
-    assert!(!silent.ready && silent.store_silence > ms(0));
+    assert!(!silent.ready && silent.store_silence >= SECOND);
     assert_names(&silent.store.unwrap_err(), &["within a second"]);
     assert!(runtime.health().await.ready);
 }

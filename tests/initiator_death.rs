@@ -61,16 +61,17 @@ async fn rule_12_a_branch_whose_process_died_in_its_try_is_cancelled_as_unknown(
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_12_a_transaction_that_lives_longer_than_its_lease_keeps_it() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let runtime = hosting(&faulty, &bank).lease(ms(900)).start().await.unwrap();
-    let _other = host(&store, &bank).await;
+    let runtime = paused.hosting(&faulty, &bank).lease(ms(900)).start().await.unwrap();
+    let _other = paused.hosting(&store, &bank).start().await.unwrap();
     let open = runtime.transaction("transfer").wait_final(LONG).begin().await.unwrap();
     open.call("bank.debit@1", &10).await.unwrap();
     let first = only(&store).lease_until;
-    until("it outlived its lease", || wall_clock() > first + ms(900)).await;
+    until("it outlived its lease", || paused.now() > first + ms(900)).await;
     assert!(only(&store).decision.is_none());
     open.commit().await.unwrap();
     assert!(faulty.count("keep") >= 3, "{:?}", faulty.calls());
@@ -82,12 +83,13 @@ async fn rule_12_a_transaction_that_lives_longer_than_its_lease_keeps_it() {
     assert_eq!(faulty.calls()[before..], ["register", "decide", "close"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_12_a_renewal_that_hangs_costs_no_other_transaction_its_lease() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let runtime = hosting(&faulty, &bank).lease(ms(1_500)).store_timeout(LONG).start().await.unwrap();
-    let _other = host(&store, &bank).await;
+    let runtime = paused.hosting(&faulty, &bank).lease(ms(1_500)).store_timeout(LONG).start().await.unwrap();
+    let _other = paused.hosting(&store, &bank).start().await.unwrap();
     faulty.fail("keep", &[Fault::Hang]);
     let mut open = Vec::new();
     for _ in 0..2 {
@@ -95,18 +97,19 @@ async fn rule_12_a_renewal_that_hangs_costs_no_other_transaction_its_lease() {
         transaction.call("bank.debit@1", &10).await.unwrap();
         open.push(transaction);
     }
-    let outlived = wall_clock() + ms(2_500);
-    until("they outlived their leases", || wall_clock() > outlived).await;
+    let outlived = paused.now() + ms(2_500);
+    until("they outlived their leases", || paused.now() > outlived).await;
     for transaction in open {
         transaction.commit().await.unwrap();
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_commit_whose_lease_was_lost_learns_why() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let runtime = hosting(&faulty, &bank).lease(ms(150)).start().await.unwrap();
+    let runtime = paused.hosting(&faulty, &bank).lease(ms(150)).start().await.unwrap();
     faulty.always("keep", Fault::Refuse);
     let open = runtime.transaction("transfer").begin().await.unwrap();
     open.call("bank.debit@1", &10).await.unwrap();

@@ -153,15 +153,16 @@ async fn rule_11_a_handler_that_outlives_its_timeout_is_stopped_before_it_is_tri
     assert_eq!((bank.count("confirm"), bank.ended("confirm"), bank.overlaps()), (2, 1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn invariant_i4_a_handler_that_outlives_its_lease_keeps_it_and_runs_once() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
     let lease = ms(900);
-    let runtime = hosting(&faulty, &bank).drive_lease(lease).start().await.unwrap();
+    let runtime = paused.hosting(&faulty, &bank).drive_lease(lease).start().await.unwrap();
     // Another process would take what is not leased.
     let other = bank.branch_office("other");
-    let _other = hosting(&store, &other).drive_lease(lease).start().await.unwrap();
+    let _other = paused.hosting(&store, &other).drive_lease(lease).start().await.unwrap();
     bank.script("confirm", &[Act::Slow(2_500)]);
     debit(&runtime).await;
     until_state(&store, TransactionState::Confirmed).await;
@@ -169,14 +170,16 @@ async fn invariant_i4_a_handler_that_outlives_its_lease_keeps_it_and_runs_once()
     assert_eq!((bank.count("confirm"), bank.overlaps()), (1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_11_a_sibling_keeps_its_lease_while_another_branch_waits_for_its_report() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
     let lease = ms(900);
-    let runtime = hosting(&faulty, &bank).drive_lease(lease).store_timeout(ms(2_000)).start().await.unwrap();
+    let runtime =
+        paused.hosting(&faulty, &bank).drive_lease(lease).store_timeout(ms(2_000)).start().await.unwrap();
     let other = bank.branch_office("other");
-    let _other = hosting(&store, &other).drive_lease(lease).start().await.unwrap();
+    let _other = paused.hosting(&store, &other).drive_lease(lease).start().await.unwrap();
     // The report of the branch that ends first hangs for longer than the other's lease.
     faulty.fail("close", &[Fault::Hang]);
     bank.script("credit.confirm", &[Act::Slow(2_500)]);
@@ -186,14 +189,15 @@ async fn rule_11_a_sibling_keeps_its_lease_while_another_branch_waits_for_its_re
     assert_eq!((credits.len(), bank.overlaps()), (1, 0), "{credits:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_11_a_handler_whose_lease_cannot_be_kept_is_stopped_when_it_ends() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
     let lease = ms(2_000);
-    let runtime = hosting(&faulty, &bank).drive_lease(lease).start().await.unwrap();
+    let runtime = paused.hosting(&faulty, &bank).drive_lease(lease).start().await.unwrap();
     let other = bank.branch_office("other");
-    let _other = hosting(&store, &other).drive_lease(lease).start().await.unwrap();
+    let _other = paused.hosting(&store, &other).drive_lease(lease).start().await.unwrap();
     faulty.always("renew", Fault::Hang);
     bank.script("confirm", &[Act::Slow(60_000)]);
     debit(&runtime).await;
@@ -205,11 +209,12 @@ async fn rule_11_a_handler_whose_lease_cannot_be_kept_is_stopped_when_it_ends() 
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_11_no_handler_starts_on_what_little_is_left_of_its_lease() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let builder = hosting(&faulty, &bank).drive_lease(ms(1_800)).store_timeout(ms(1_300));
+    let builder = paused.hosting(&faulty, &bank).drive_lease(ms(1_800)).store_timeout(ms(1_300));
     let runtime = builder.start().await.unwrap();
     // The claim inside the decision is written at once, and heard of when most of its lease is over.
     faulty.fail("decide", &[Fault::Lose, Fault::Hang]);
@@ -219,12 +224,13 @@ async fn rule_11_no_handler_starts_on_what_little_is_left_of_its_lease() {
     assert_eq!(bank.counts(), (1, 1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_11_a_completion_under_an_older_claim_is_accepted_and_a_failure_is_not() {
     for (act, accepted) in [(Act::Succeed, true), (Act::Fail, false)] {
-        let (store, bank) = (MemoryStore::new(), Bank::default());
+        let (paused, bank) = (Paused::new(), Bank::default());
+        let store = paused.store.clone();
         let faulty = Faulty::over(&store);
-        let runtime = hosting(&faulty, &bank).drive_lease(ms(600)).start().await.unwrap();
+        let runtime = paused.hosting(&faulty, &bank).drive_lease(ms(600)).start().await.unwrap();
         bank.script("confirm", &[act]);
         // The report is held back until the lease has run out and another has claimed the branch.
         faulty.fail("close", &[Fault::Held]);
@@ -376,12 +382,13 @@ async fn another_process_drives_what_the_deciding_one_does_not_host_any_more() {
     assert_eq!(bank.ran("cancel")[0].bank, "second");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_08_a_lost_message_only_costs_time() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
     // Room for one: the reader's, so that the decision is driven by message.
-    let runtime = hosting(&faulty, &bank).drives_max(1).start().await.unwrap();
+    let runtime = paused.hosting(&faulty, &bank).drives_max(1).start().await.unwrap();
     faulty.fail("bells", &[Fault::Lose]);
     debit(&runtime).await;
     until_state(&store, TransactionState::Confirmed).await;

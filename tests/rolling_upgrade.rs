@@ -43,30 +43,33 @@ fn in_euro(mut stored: Stored) -> Result<Stored, io::Error> {
     Ok(stored)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_10_an_unknown_version_is_handed_on_until_a_process_that_knows_it_comes() {
-    let (store, old, new) = (MemoryStore::new(), Bank::named("old"), Bank::named("new"));
+    let (paused, old, new) = (Paused::new(), Bank::named("old"), Bank::named("new"));
+    let store = paused.store.clone();
     leave_behind(&store, "bank.debit@2", "10", "\"hold\"");
     // The in-memory store always wakes the same of two listeners first; a queue would take turns.
     let faulty = Faulty::over(&store);
     faulty.set_late_listener(true);
-    let old_process = host(&faulty, &old).await;
+    let old_process = paused.hosting(&faulty, &old).start().await.unwrap();
     let mut events = old_process.events();
     let unhandled = event(&mut events, |event| matches!(event, Event::Unhandled { .. })).await;
     assert!(matches!(unhandled, Event::Unhandled { action, .. } if action.as_str() == "bank.debit@2"));
     until("it is handed on", || only(&store).branches[0].unhandled_since.is_some()).await;
     assert_eq!(only(&store).branches[0].attempts, 0, "handing on spends no attempt");
 
-    let _new_process = quick(&store).actions("bank", [new.action("debit", 2)]).start().await.unwrap();
+    let new_process = quick(&store).actions("bank", [new.action("debit", 2)]);
+    let _new_process = paused.on(new_process).start().await.unwrap();
     let record = until_state(&store, TransactionState::Confirmed).await;
     assert_eq!((old.count("confirm"), new.count("confirm"), record.branches[0].attempts), (0, 1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_10_a_version_that_nobody_takes_for_long_is_parked() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let gid = leave_behind(&store, "bank.debit@2", "10", "\"hold\"");
-    let runtime = hosting(&store, &bank).unhandled_limit(ms(10)).start().await.unwrap();
+    let runtime = paused.hosting(&store, &bank).unhandled_limit(ms(10)).start().await.unwrap();
     until("it is parked", || only(&store).branches[0].parked.is_some()).await;
     let branch = only(&store).branches.remove(0);
     assert_eq!(branch.parked.unwrap().cause, ParkCause::UnknownAction);
@@ -75,7 +78,8 @@ async fn rule_10_a_version_that_nobody_takes_for_long_is_parked() {
 
     // The version comes after all, and an operator sets the branch going.
     let new = Bank::named("new");
-    let _new = quick(&store).actions("bank", [new.action("debit", 2)]).start().await.unwrap();
+    let new_process = quick(&store).actions("bank", [new.action("debit", 2)]);
+    let _new_process = paused.on(new_process).start().await.unwrap();
     runtime.shutdown().await;
     runtime.redrive(&gid, &[]).await.unwrap();
     until_state(&store, TransactionState::Confirmed).await;

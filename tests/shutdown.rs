@@ -4,10 +4,7 @@
 
 mod support;
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Instant,
-};
+use std::sync::{Arc, Mutex};
 
 use support::*;
 use tcc::{
@@ -150,18 +147,17 @@ async fn a_branch_that_waits_for_its_turn_does_not_begin_while_it_is_handed_over
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_try_that_hangs_costs_a_shutdown_one_grace() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
     let action = bank.action("debit", 1).with_policy(policy().timeout(ms(20)));
-    let grace = ms(1_500);
-    let runtime = quick(&store).actions("bank", [action]).grace(grace).start().await.unwrap();
+    let builder = quick(&paused.store).actions("bank", [action]).grace(SECOND * 5);
+    let runtime = paused.on(builder).start().await.unwrap();
     bank.script("try", &[Act::Hang]);
     runtime.transaction("transfer").wait_final(LONG).run(debit).await.unwrap_err();
-    let began = Instant::now();
+    let began = paused.now();
     runtime.shutdown().await;
-    let took = began.elapsed();
-    assert!(took >= grace && took < grace * 2, "{took:?}");
+    assert_eq!(began.until(paused.now()).as_secs(), 5);
 }
 
 #[tokio::test]

@@ -42,30 +42,32 @@ async fn rule_14_any_call_may_fail_or_lose_its_answer_several_times() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_14_a_call_that_hangs_is_sent_again() {
     for call in ["begin", "register", "decide", "close"] {
-        let (store, bank) = (MemoryStore::new(), Bank::default());
+        let (paused, bank) = (Paused::new(), Bank::default());
+        let store = paused.store.clone();
         let faulty = Faulty::over(&store);
-        let runtime = hosting(&faulty, &bank).store_timeout(ms(100)).start().await.unwrap();
+        let runtime = paused.hosting(&faulty, &bank).store_timeout(ms(100)).start().await.unwrap();
         faulty.fail(call, &[Fault::Hang, Fault::Lose]);
         assert_eq!(run(&runtime).await.unwrap(), Keyed::First(()), "{call}");
         assert_eq!((only(&store).state, bank.counts()), (TransactionState::Confirmed, (2, 2, 0)), "{call}");
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_14_messages_and_claims_may_fail_too() {
     let cases = ["bells", "claim", "due", "sweep", "listen"]
         .into_iter()
         .flat_map(|call| [Fault::Refuse, Fault::Lose].map(|fault| (call, fault)));
     // Each takes as long as a message that was lost; together they take no longer.
     futures_util::future::join_all(cases.map(async |(call, fault)| {
-        let (store, bank) = (MemoryStore::new(), Bank::default());
+        let (paused, bank) = (Paused::new(), Bank::default());
+        let store = paused.store.clone();
         let faulty = Faulty::over(&store);
         faulty.fail(call, &[fault; 2]);
         // Room for one, so that all work comes by message.
-        let runtime = hosting(&faulty, &bank).drives_max(1).start().await.unwrap();
+        let runtime = paused.hosting(&faulty, &bank).drives_max(1).start().await.unwrap();
         assert_eq!(run(&runtime).await.unwrap(), Keyed::First(()), "{call} {fault:?}");
         let record = only(&store);
         let attempts: Vec<u32> = record.branches.iter().map(|branch| branch.attempts).collect();
@@ -88,15 +90,16 @@ async fn rule_14_a_cancel_may_fail_and_lose_answers_too() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_decision_is_undecided_only_while_the_store_stays_away() {
     // Whether it was taken, only the store knows, and says so when it is back.
     for (fault, state) in
         [(Fault::Refuse, TransactionState::Cancelled), (Fault::Lose, TransactionState::Confirmed)]
     {
-        let (store, bank) = (MemoryStore::new(), Bank::default());
+        let (paused, bank) = (Paused::new(), Bank::default());
+        let store = paused.store.clone();
         let faulty = Faulty::over(&store);
-        let builder = hosting(&faulty, &bank).lease(ms(1_500)).drive_lease(ms(500));
+        let builder = paused.hosting(&faulty, &bank).lease(ms(1_500)).drive_lease(ms(500));
         let runtime = builder.decide_patience(ms(100)).start().await.unwrap();
         faulty.always("decide", fault);
         let error = run(&runtime).await.unwrap_err();
@@ -111,12 +114,13 @@ async fn a_decision_is_undecided_only_while_the_store_stays_away() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_registration_the_store_never_answers_cancels() {
     for fault in [Fault::Refuse, Fault::Lose] {
-        let (store, bank) = (MemoryStore::new(), Bank::default());
+        let (paused, bank) = (Paused::new(), Bank::default());
+        let store = paused.store.clone();
         let faulty = Faulty::over(&store);
-        let runtime = host(&faulty, &bank).await;
+        let runtime = paused.hosting(&faulty, &bank).start().await.unwrap();
         let open = runtime.transaction("transfer").timeout(ms(300)).wait_final(LONG).begin().await.unwrap();
         faulty.always("register", fault);
         let Err(TryError::NotRun(NotRun::Store { error, .. })) = open.call("bank.debit@1", &10).await else {
@@ -150,11 +154,12 @@ async fn a_full_store_refuses_beginnings_at_once() {
     assert_eq!((record(&store, &gid).state, bank.counts()), (TransactionState::Confirmed, (1, 1, 0)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn invariant_i9_reports_that_never_arrive_cost_a_repeat_and_no_more() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let runtime = hosting(&faulty, &bank).drive_lease(ms(200)).start().await.unwrap();
+    let runtime = paused.hosting(&faulty, &bank).drive_lease(ms(200)).start().await.unwrap();
     faulty.always("close", Fault::Refuse);
     runtime.transaction("transfer").run(transfer).await.unwrap();
     until("it is driven again", || bank.count("confirm") >= 3).await;
@@ -163,11 +168,12 @@ async fn invariant_i9_reports_that_never_arrive_cost_a_repeat_and_no_more() {
     assert_eq!(bank.overlaps(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn invariant_i9_no_transaction_is_lost_while_the_store_comes_and_goes() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let builder = hosting(&faulty, &bank).lease(ms(500)).drive_lease(ms(500)).store_timeout(ms(100));
+    let builder = paused.hosting(&faulty, &bank).lease(ms(500)).drive_lease(ms(500)).store_timeout(ms(100));
     let runtime = builder.timeout(SECOND).decide_patience(SECOND).start().await.unwrap();
     let flapping = tokio::spawn({
         let faulty = faulty.clone();

@@ -127,11 +127,12 @@ async fn a_decision_is_pursued_when_the_future_that_waits_for_it_is_dropped() {
     assert_eq!(bank.counts(), (1, 1, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_closure_that_overruns_its_deadline_is_cancelled_and_run_returns() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     // Nobody sweeps: a sweeper that decides first may cancel the branch before its outcome is known.
-    let runtime = hosting(&store, &bank).sweep_interval(LONG).start().await.unwrap();
+    let runtime = paused.hosting(&store, &bank).sweep_interval(LONG).start().await.unwrap();
     let error = runtime
         .transaction("transfer")
         .timeout(ms(500))
@@ -147,15 +148,16 @@ async fn a_closure_that_overruns_its_deadline_is_cancelled_and_run_returns() {
     assert_eq!(bank.counts(), (1, 0, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_01_a_commit_after_the_deadline_cancels() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     // Nobody sweeps, so that the late commit itself meets the deadline.
-    let runtime = hosting(&store, &bank).sweep_interval(LONG).start().await.unwrap();
+    let runtime = paused.hosting(&store, &bank).sweep_interval(LONG).start().await.unwrap();
     let open = runtime.transaction("transfer").timeout(ms(500)).wait_final(LONG).begin().await.unwrap();
     open.call("bank.debit@1", &10).await.unwrap();
     let deadline = open.deadline();
-    until("the deadline", || wall_clock() >= deadline).await;
+    until("the deadline", || paused.now() >= deadline).await;
     let error = open.commit().await.unwrap_err();
     assert_eq!(error.kind(), TransactionErrorKind::Cancelled(Reason::DeadlinePassed));
     assert_eq!(bank.counts(), (1, 0, 1));

@@ -58,18 +58,19 @@ async fn rule_06b_a_try_is_bounded_by_the_transactions_deadline() {
     bank.open_gate();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rule_06b_no_try_begins_once_the_deadline_has_passed() {
-    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let (paused, bank) = (Paused::new(), Bank::default());
+    let store = paused.store.clone();
     let faulty = Faulty::over(&store);
-    let runtime = hosting(&faulty, &bank).sweep_interval(LONG).start().await.unwrap();
+    let runtime = paused.hosting(&faulty, &bank).sweep_interval(LONG).start().await.unwrap();
     let open = runtime.transaction("transfer").timeout(ms(500)).begin().await.unwrap();
     open.call("bank.debit@1", &10).await.unwrap();
     // The registration is in time, and its answer is not.
     faulty.fail("register", &[Fault::LateAnswer]);
     let call = tokio::spawn(open.call("bank.debit@1", &20));
     until("it is registered", || only(&store).branches.len() == 2).await;
-    until("the deadline", || wall_clock() > open.deadline() + ms(20)).await;
+    until("the deadline", || paused.now() > open.deadline() + ms(20)).await;
     faulty.open_gate();
     assert_eq!(unknown(call.await.unwrap()), UnknownTry::TimedOut);
     drop(open);
