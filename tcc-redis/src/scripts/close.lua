@@ -26,9 +26,6 @@ end
 -- The effect did happen, whoever holds the claim by now; but a drive that knew less than the record must
 -- run again (rule 11).
 local function complete(branch, drive, current)
-  if FINAL[branch.state] then
-    return answer_of('final')
-  end
   if drive.seen ~= (branch.try or 'unknown') then
     if current then
       due_afresh(branch)
@@ -44,8 +41,9 @@ local function complete(branch, drive, current)
   branch.ongoing = nil
   branch.unhandled = nil
   note(branch.state, ordinal_text(drive.place), 'after', duration(branch))
-  if branch.token and not branch.closed then
-    branch.closed = 'final'
+  -- A newer claim is its holder's to close: its handler may still run (I4).
+  if current then
+    close_claim(branch, 'final')
   end
   return answer_of('final')
 end
@@ -91,10 +89,16 @@ local function close_one(drive)
   if DIRECTION[branch.state] ~= drive.direction then
     return { 'refused', 'wrong_direction', drive.place }
   end
+  if FINAL[branch.state] and (current or drive.how == 'done') then
+    if current then
+      close_claim(branch, 'final')
+    end
+    return answer_of('final')
+  end
   if drive.how == 'done' then
     return complete(branch, drive, current)
   end
-  if not current or FINAL[branch.state] then
+  if not current then
     return { 'refused', 'stale_epoch', drive.place }
   end
   if drive.how == 'park' then
