@@ -6,6 +6,8 @@ local CAUSES = set_of('attempts_exhausted ongoing_too_long handler undecodable u
 local CLOSED = set_of('final drive_again parked')
 local UNDECIDED = set_of('trying tried refused')
 local DIRECTION = { confirming = 'confirm', confirmed = 'confirm', cancelling = 'cancel', cancelled = 'cancel' }
+-- What is known of the try in each state; a branch may be cancelled whatever it was.
+local TRY_OF = { trying = '', tried = 'succeeded', refused = 'refused', confirming = 'succeeded', confirmed = 'succeeded' }
 local OPENED = set_of('confirming cancelling')
 local FINAL = set_of('confirmed cancelled')
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
@@ -71,10 +73,7 @@ local function check_branch(field, branch)
   if not branch.call or try and not SEEN[try] then
     unreadable(field, 'call or try')
   end
-  if state == 'trying' and try or state == 'tried' and try ~= 'succeeded' then
-    unreadable(field, 'state against try')
-  end
-  if state == 'refused' and try ~= 'refused' or DIRECTION[state] == 'confirm' and try ~= 'succeeded' then
+  if TRY_OF[state] and TRY_OF[state] ~= (try or '') then
     unreadable(field, 'state against try')
   end
   if branch.result and try ~= 'succeeded' then
@@ -116,11 +115,9 @@ local function branch_text(branch)
   local words = { branch.action, branch.state }
   for _, name in ipairs(WORDS) do
     local value = branch[name]
-    if value and value ~= ABSENT[name] then
+    if value ~= ABSENT[name] then
       if TIMES[name] then
         value = moment_text(value)
-      elseif NUMBERS[name] then
-        value = number_text(value)
       elseif value == 'rescheduled' then
         value = 'rescheduled@' .. moment_text(branch.again)
       end
