@@ -22,14 +22,14 @@
 //! impl Seats {
 //!     #[tcc(try, confirm = keep, cancel = release, timeout = "2s")]
 //!     async fn hold(&self, cx: &TryCx, row: u32) -> Result<u32, std::fmt::Error> {
-//!         self.0.lock().unwrap().insert(format!("{}/{}", cx.gid(), cx.branch()), row);
+//!         self.0.lock().unwrap().insert(cx.branch_key(), row);
 //!         Ok(row * 10)
 //!     }
 //!     async fn keep(&self, _cx: &ConfirmCx, _row: u32, _seat: u32) -> Result<(), PhaseError> {
 //!         Ok(()) // the hold becomes the booking
 //!     }
 //!     async fn release(&self, cx: &CancelCx, _row: u32, _seat: TryOutcome<u32>) -> Result<(), PhaseError> {
-//!         self.0.lock().unwrap().remove(&format!("{}/{}", cx.gid(), cx.branch()));
+//!         self.0.lock().unwrap().remove(&cx.branch_key());
 //!         Ok(())
 //!     }
 //! }

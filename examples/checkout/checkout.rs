@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use tcc::{Runtime, TransactionError, TryError, Tx};
+use tcc::{Runtime, TransactionError, Tx, UnknownTry};
 
 use crate::inventory::{Hold, InventoryTcc, StockError};
 use crate::loyalty::{LoyaltyTcc, Promise};
@@ -65,16 +65,12 @@ impl Checkout {
 
 impl Refusal {
     pub(crate) fn of(error: &TransactionError) -> Self {
-        let Some(abort) = error.abort() else { return Self::Other };
-        match abort.downcast_ref() {
-            Some(TryError::Rejected(StockError::OutOfStock { .. })) => return Self::OutOfStock,
-            Some(TryError::Unknown(_)) => return Self::NotAnswered,
-            _ => {}
+        if let Some(StockError::OutOfStock { .. }) = error.find() {
+            return Self::OutOfStock;
         }
-        match abort.downcast_ref() {
-            Some(TryError::Rejected(PaymentError::Declined { .. })) => Self::Declined,
-            Some(TryError::Unknown(_)) => Self::NotAnswered,
-            _ => Self::Other,
+        if let Some(PaymentError::Declined { .. }) = error.find() {
+            return Self::Declined;
         }
+        if error.find::<UnknownTry>().is_some() { Self::NotAnswered } else { Self::Other }
     }
 }

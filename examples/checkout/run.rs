@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tcc::{BusinessKey, Keyed, Name, Outcome, Runtime, TransactionError, TransactionErrorKind};
+use tcc::{Keyed, Outcome, Runtime, TransactionError, TransactionErrorKind};
 use tokio::task::JoinSet;
 
 use crate::books::Books;
@@ -123,14 +123,13 @@ async fn wait_final(
     runtime: &Runtime,
     orders: impl Iterator<Item = &String>,
 ) -> Result<Open, Box<dyn Error>> {
-    let name = Name::new(checkout::NAME)?;
-    let mut keys = orders.map(|id| BusinessKey::new(id)).collect::<Result<Vec<_>, _>>()?;
+    let mut keys: Vec<&String> = orders.collect();
     let give_up = Instant::now() + FINAL_WITHIN;
     let mut open = Open::default();
     loop {
         let mut waiting = Vec::new();
         for key in keys {
-            match runtime.outcome_of(&name, &key).await? {
+            match runtime.outcome_of(checkout::NAME, key).await? {
                 Some(outcome) if outcome.parked > 0 => open.parked += 1,
                 Some(outcome) if !outcome.is_final() => waiting.push(key),
                 // Without a transaction there is nothing to wait for.

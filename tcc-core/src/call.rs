@@ -166,6 +166,10 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
         }
         let Some(start) = self.start else { return Started::Before(unknown(UnknownTry::Stopped)) };
         let patience = self.policy.timeout.min(tx.time_left());
+        // What begins after the deadline could only be cancelled (rule 6b).
+        if patience.is_zero() {
+            return Started::Before(unknown(UnknownTry::TimedOut));
+        }
         let hard_limit = self.policy.hard_limit.max(patience);
         let action = match tx.action_of(ordinal) {
             Some(action) => action,
@@ -187,7 +191,7 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
             };
             let known = match &tried {
                 Tried::Succeeded(value) => match keep(value).map_err(|error| error.to_string()) {
-                    Ok(result) => match learner.fits(result.len()) {
+                    Ok(result) => match learner.take_room(result.len()) {
                         Ok(()) => Known::Succeeded(result),
                         Err(why) => return Tried::Unkept(why),
                     },

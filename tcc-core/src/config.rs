@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::{name::Name, runtime::StartError};
 
 /// Settings and limits of a runtime. Every one has a default and a setter on the builder.
@@ -78,16 +80,18 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn check(&self, hard_limit: Duration) -> Result<(), StartError> {
-        let short = Duration::from_millis(1);
-        for (field, value) in [
-            ("timeout", self.timeout),
-            ("lease", self.lease),
-            ("drive_lease", self.drive_lease),
-            ("sweep_interval", self.sweep_interval),
-            ("store_timeout", self.store_timeout),
+        let (short, day) = (Duration::from_millis(1), Duration::from_secs(24 * 3_600));
+        for (field, value, long) in [
+            // Longer ones need a longer retention, which is looked at below.
+            ("timeout", self.timeout, Duration::MAX),
+            ("lease", self.lease, day),
+            ("drive_lease", self.drive_lease, day),
+            ("sweep_interval", self.sweep_interval, day),
+            ("store_timeout", self.store_timeout, day),
         ] {
-            if value < short {
-                return Err(StartError::Setting { field, rule: "at least 1 ms".into() });
+            if !(short..=long).contains(&value) {
+                let rule = if value < short { "at least 1 ms" } else { "at most 24 h" };
+                return Err(StartError::Setting { field, rule: rule.into() });
             }
         }
         for (field, value) in [
@@ -114,6 +118,10 @@ impl Config {
             return Err(StartError::Setting { field: "retention", rule });
         }
         Ok(())
+    }
+
+    pub(crate) fn open_permits(&self) -> usize {
+        self.open_max.min(Semaphore::MAX_PERMITS)
     }
 
     /// The shortest retention under which nothing late can find its record gone (rule 13).

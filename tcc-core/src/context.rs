@@ -39,6 +39,13 @@ macro_rules! context {
                 &self.action
             }
 
+            /// What identifies the branch in the participant's own store, for holds and fences:
+            /// `gid/branch`.
+            #[must_use]
+            pub fn branch_key(&self) -> String {
+                format!("{}/{}", self.gid, self.branch)
+            }
+
             /// A key to hand to external services: the same whenever this phase of this branch runs
             /// again, and different for every other phase and branch.
             #[must_use]

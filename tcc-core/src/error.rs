@@ -68,6 +68,12 @@ impl Abort {
         &*self.0
     }
 
+    /// The first `E` in the chain of causes: a participant's own error, an [`UnknownTry`], a [`NotRun`].
+    #[must_use]
+    pub fn find<E: Error + 'static>(&self) -> Option<&E> {
+        find(self.as_error())
+    }
+
     /// The boxed error.
     #[must_use]
     pub fn into_inner(self) -> BoxError {
@@ -91,6 +97,17 @@ impl fmt::Debug for Abort {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
+}
+
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
 }
 
 /// Why a try gave no value.
@@ -120,6 +137,8 @@ pub enum UnknownTry {
     Unkept(String),
 }
 
+impl Error for UnknownTry {}
+
 impl fmt::Display for UnknownTry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -136,7 +155,7 @@ impl<E: fmt::Display> fmt::Display for TryError<E> {
         match self {
             // The cause is the source; saying it here again would print it twice in a chain.
             Self::Rejected(_) => f.write_str("the try was rejected"),
-            Self::Unknown(why) => write!(f, "the try's outcome is unknown: {why}"),
+            Self::Unknown(_) => f.write_str("the try's outcome is unknown"),
             Self::NotRun(_) => f.write_str("the try did not run"),
         }
     }
@@ -147,7 +166,7 @@ impl<E: Error + 'static> Error for TryError<E> {
         match self {
             Self::Rejected(error) => Some(error),
             Self::NotRun(why) => Some(why),
-            Self::Unknown(_) => None,
+            Self::Unknown(why) => Some(why),
         }
     }
 }
@@ -160,7 +179,9 @@ pub enum NotRun {
     #[error("an argument cannot be kept")]
     Arguments(#[from] EncodeError),
     /// An argument is larger than allowed.
-    #[error("the arguments of {action} take {bytes} bytes; the limit `payload_bytes_max` is {max}")]
+    #[error(
+        "the arguments of {action} take {bytes} bytes; the limit `payload_bytes_max` is {max}; raise it or store a reference"
+    )]
     TooLarge {
         /// The action's wire name.
         action: String,
@@ -180,7 +201,9 @@ pub enum NotRun {
         known: String,
     },
     /// The participant hosted under this name has another type, or does not have the action.
-    #[error("participant `{participant}` is registered with another type, or without action {action}")]
+    #[error(
+        "participant `{participant}` is registered with another type, or without action {action}; register the one that offers it"
+    )]
     NoAction {
         /// The participant's name.
         participant: String,
@@ -284,6 +307,13 @@ impl TransactionError {
         self
     }
 
+    pub(crate) fn belongs_to(&mut self, gid: &Gid, name: &Name) {
+        if self.0.gid.is_none() {
+            self.0.gid = Some(gid.clone());
+            self.0.name = Some(name.clone());
+        }
+    }
+
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.0.outcome = Some(outcome);
         self
@@ -320,7 +350,7 @@ impl TransactionError {
     /// Why the closure gave up.
     #[must_use]
     pub fn abort(&self) -> Option<&Abort> {
-        self.0.source.as_ref()
+        self.0.source.as_ref().filter(|_| self.0.kind == TransactionErrorKind::Aborted)
     }
 
     /// Why the closure gave up.
@@ -335,6 +365,13 @@ impl TransactionError {
                 Err(self)
             }
         }
+    }
+
+    /// The first `E` in the chain of causes: a participant's own error as its try returned it, an
+    /// [`UnknownTry`] where nobody knows what a try came to, a [`NotRun`] where one never ran.
+    #[must_use]
+    pub fn find<E: Error + 'static>(&self) -> Option<&E> {
+        self.abort().and_then(Abort::find)
     }
 
     /// Whether the same operation may succeed if it is run again as a new transaction. Never so while

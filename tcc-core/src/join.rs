@@ -38,6 +38,9 @@ where
     let prepared: Option<Vec<Prepared<T, E>>> = calls.into_iter().map(Call::into_prepared).collect();
     let mut prepared = prepared.ok_or(TryError::NotRun(NotRun::AwaitedBefore))?;
     let Some(tx) = prepared.first().map(|first| Arc::clone(&first.tx.inner)) else { return Ok(Vec::new()) };
+    if let Some(other) = prepared.iter().find(|call| !Arc::ptr_eq(&tx, &call.tx.inner)) {
+        return Err(TryError::NotRun(NotRun::OtherTransaction(other.tx.gid().clone())));
+    }
     let wanted =
         prepared.iter_mut().map(Prepared::wanted).collect::<Result<Vec<_>, _>>().map_err(TryError::NotRun)?;
     let registered = tx.register(wanted).await.map_err(TryError::NotRun)?;

@@ -21,6 +21,9 @@ use crate::{
     time::Timestamp,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Records forgotten at the most when an operation finds some past their retention.
 const FORGET_MAX: usize = 64;
 

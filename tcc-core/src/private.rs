@@ -1,6 +1,6 @@
 //! What macro expansions name. Not part of the public interface.
 
-use std::error::Error;
+use std::{any::Any, error::Error};
 
 use futures_util::FutureExt;
 use serde::{Serialize, de::DeserializeOwned};
@@ -196,7 +196,7 @@ where
 pub async fn run<R, F>(transaction: Transaction, body: F) -> R
 where
     R: TransactionReturn,
-    R::Error: From<TransactionError>,
+    R::Error: TransactionFailure,
     F: AsyncFnOnce(&Tx) -> R,
 {
     let body = async move |tx: &Tx| body(tx).await.into_result();
@@ -207,16 +207,22 @@ where
 pub async fn run_keyed<R, F>(transaction: KeyedTransaction, body: F) -> R::Keyed
 where
     R: TransactionReturn,
-    R::Error: From<TransactionError>,
+    R::Error: TransactionFailure,
     F: AsyncFnOnce(&Tx) -> R,
 {
     let body = async move |tx: &Tx| body(tx).await.into_result();
     R::keyed(transaction.execute(body).await.map_err(own))
 }
 
-fn own<E: From<TransactionError>>(failed: Failed<E>) -> E {
+fn own<E: TransactionFailure>(failed: Failed<E>) -> E {
     match failed {
-        Failed::Own(error, ..) => error,
+        Failed::Own(mut error, gid, name) => {
+            // A body that returns `TransactionError` itself made it of a try's error, which knows no gid.
+            if let Some(error) = (&mut error as &mut dyn Any).downcast_mut::<TransactionError>() {
+                error.belongs_to(&gid, &name);
+            }
+            error
+        }
         Failed::Transaction(error) => error.into(),
     }
 }

@@ -12,14 +12,14 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use crate::{
     error::{Abort, InvalidInput, TransactionError, TransactionErrorKind as Kind},
     gid::Gid,
-    machine::{Begin, Begun, Create},
+    machine::{Begin, Begun, Create, Refusal},
     name::{BusinessKey, Name},
     outcome::{Keyed, Outcome},
     record::{Direction, Reason, TransactionState},
     runtime::{Shared, chain},
     seam::{Ended, within},
     store::StoreErrorKind,
-    tx::{self, Deciding, Settled, Tx, TxInner},
+    tx::{self, BegunHow, Deciding, Settled, Tx, TxInner},
 };
 
 /// Longest pause between two looks at a transaction someone else finishes.
@@ -99,7 +99,7 @@ impl Transaction {
     pub async fn begin(self) -> Result<OpenTransaction, TransactionError> {
         let permit = self.permit()?;
         let create = self.create(None)?;
-        let inner = TxInner::new(Arc::clone(&self.shared), create, false, permit);
+        let inner = TxInner::new(Arc::clone(&self.shared), create, BegunHow::Unrecorded, permit);
         Ok(OpenTransaction { tx: Tx { inner }, wait_final: self.wait_final })
     }
 
@@ -121,7 +121,7 @@ impl Transaction {
         if !self.shared.accepting.load(Ordering::SeqCst) {
             return Err(TransactionError::new(
                 Kind::ShuttingDown,
-                "the runtime is shutting down and begins no transaction",
+                "the runtime is shutting down and begins no transaction; begin it in another process",
             ));
         }
         Arc::clone(&self.shared.open).try_acquire_owned().map_err(|_| {
@@ -213,10 +213,16 @@ impl KeyedTransaction {
             let permit = plain.permit()?;
             let create = plain.create(Some(key.clone()))?;
             let (gid, name) = (create.gid.clone(), create.name.clone());
+            let asked_at = plain.shared.seam.elapsed();
             let begin = Begin { create: create.clone(), again_after_cancel: self.again_after_cancel };
             match plain.shared.call(&gid, begin, patience).await {
                 Ok(Ok(Begun::New)) => {
-                    let inner = TxInner::new(Arc::clone(&plain.shared), create, true, permit);
+                    let inner = TxInner::new(
+                        Arc::clone(&plain.shared),
+                        create,
+                        BegunHow::Recorded { asked_at },
+                        permit,
+                    );
                     return Ok(Keyed::First(OpenTransaction {
                         tx: Tx { inner },
                         wait_final: plain.wait_final,
@@ -228,11 +234,15 @@ impl KeyedTransaction {
                         return Ok(Keyed::Repeated(outcome));
                     }
                 }
+                Ok(Err(Refusal::TooLateToCreate)) => {
+                    let message = "the store did not begin the transaction before its deadline";
+                    return Err(TransactionError::new(Kind::Store, message).of(&gid, &name));
+                }
                 Ok(Err(refusal)) => {
                     return Err(TransactionError::new(Kind::Invalid, refusal.to_string()).of(&gid, &name));
                 }
                 Err(error) => {
-                    let message = format!("the store did not begin the transaction: {}", chain(&error));
+                    let message = "the store did not begin the transaction";
                     return Err(TransactionError::new(Kind::Store, message).of(&gid, &name).caused_by(error));
                 }
             }
@@ -266,12 +276,9 @@ impl Transaction {
             Some(_) => outcome.is_final() || outcome.parked > 0,
             None => outcome.decision.is_some(),
         };
-        let patience = patience + self.wait_final.unwrap_or_default();
+        let patience = patience.saturating_add(self.wait_final.unwrap_or_default());
         self.shared.wait_until(first, patience, far_enough).await.map_err(|error| {
-            let message = format!(
-                "the key belongs to this transaction, and the store does not say how it stands: {}",
-                chain(&error)
-            );
+            let message = "the key belongs to this transaction, and the store does not say how it stands";
             TransactionError::new(Kind::Store, message).of(first, name).caused_by(error)
         })
     }
@@ -370,9 +377,8 @@ impl OpenTransaction {
             Ok(None) => Err(self.error(Kind::Lost, "the record is gone".into())),
             Err(error) => {
                 let message = format!(
-                    "{} is decided; the store does not say how it stands: {}",
-                    settled.decision.direction,
-                    chain(&error)
+                    "{} is decided; the store does not say how it stands",
+                    settled.decision.direction
                 );
                 Err(self.error(Kind::NotFinal, message).caused_by(error))
             }
@@ -451,14 +457,15 @@ impl Shared {
         let mut pause = Duration::from_millis(10);
         loop {
             let looked = self.outcome(gid).await;
-            let over = self.seam.elapsed().saturating_sub(started) >= limit;
+            let left = limit.saturating_sub(self.seam.elapsed().saturating_sub(started));
+            let over = left.is_zero();
             match looked {
                 Ok(Some(outcome)) if over || far_enough(&outcome) => return Ok(Some(outcome)),
                 Ok(None) => return Ok(None),
                 Err(error) if over || error.kind() != StoreErrorKind::Unavailable => return Err(error),
                 Ok(Some(_)) | Err(_) => {}
             }
-            self.seam.sleep(pause).await;
+            self.seam.sleep(pause.min(left)).await;
             pause = (pause * 2).min(LOOK_CAP);
         }
     }

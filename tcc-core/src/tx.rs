@@ -24,7 +24,7 @@ use crate::{
     outcome::TryOutcome,
     payload::Payload,
     record::{Decision, Direction, Known, Reason, Seen, Token, TransactionState},
-    runtime::{Group, Shared, chain},
+    runtime::{Group, Shared},
     seam::{Ended, Task},
     store::StoreError,
     time::Timestamp,
@@ -105,6 +105,14 @@ pub(crate) struct TxInner {
     _tracked: TaskTrackerToken,
 }
 
+/// How a transaction began.
+pub(crate) enum BegunHow {
+    /// The first call that carries a branch will create its record.
+    Unrecorded,
+    /// Its record was created by a call sent then, in [`Seam::elapsed`](crate::seam::Seam::elapsed).
+    Recorded { asked_at: Duration },
+}
+
 struct TxState {
     phase: Phase,
     /// Whether a call that may create the record was acknowledged (rule 3).
@@ -114,6 +122,18 @@ struct TxState {
     calls: u32,
     payload_bytes: usize,
     branches: BTreeMap<Ordinal, LocalBranch>,
+}
+
+impl TxState {
+    /// Counts these bytes in, unless they are too many: then it gives what they would come to.
+    fn take_bytes(&mut self, bytes: usize, max: usize) -> Result<(), usize> {
+        let total = self.payload_bytes.saturating_add(bytes);
+        if total > max {
+            return Err(total);
+        }
+        self.payload_bytes = total;
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -141,9 +161,13 @@ impl TxInner {
     pub(crate) fn new(
         shared: Arc<Shared>,
         create: Create,
-        acked: bool,
+        begun: BegunHow,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Self> {
+        let (acked, begun_at) = match begun {
+            BegunHow::Recorded { asked_at } => (true, asked_at),
+            BegunHow::Unrecorded => (false, shared.seam.elapsed()),
+        };
         let state = TxState {
             phase: Phase::Open,
             acked,
@@ -156,7 +180,7 @@ impl TxInner {
             gid: create.gid.clone(),
             name: create.name.clone(),
             deadline_at: create.deadline_at,
-            begun_at: shared.seam.elapsed(),
+            begun_at,
             create,
             state: Mutex::new(state),
             _permit: permit,
@@ -180,8 +204,8 @@ impl TxInner {
 
     /// Whether it is old enough to have its lease renewed, and still undecided.
     pub(crate) fn needs_lease(&self, age: Duration) -> bool {
-        let state = self.state();
         let old = self.shared.seam.elapsed().saturating_sub(self.begun_at) >= age;
+        let state = self.state();
         old && state.acked && state.phase == Phase::Open
     }
 
@@ -194,6 +218,7 @@ impl TxInner {
     /// If the future is dropped, it is not known whether they are registered, and commit is refused.
     pub(crate) async fn register(self: &Arc<Self>, wanted: Vec<Wanted>) -> Result<Vec<Registered>, NotRun> {
         let limits = &self.shared.config;
+        let bytes = wanted.iter().map(|one| one.arguments.len()).sum();
         let (register, mut pending) = {
             let mut state = self.state();
             if state.phase != Phase::Open {
@@ -216,6 +241,12 @@ impl TxInner {
                     arguments: one.arguments.clone(),
                 });
             }
+            // What tries returned counts too, and the record hears of it only with the decision.
+            let max = limits.transaction_payload_bytes_max;
+            state.take_bytes(bytes, max).map_err(|_| NotRun::Refused {
+                gid: self.gid.clone(),
+                refusal: Refusal::TooManyPayloadBytes { max: max as u64 },
+            })?;
             let register = Register {
                 create: (!state.acked).then(|| self.create.clone()),
                 branches,
@@ -233,7 +264,6 @@ impl TxInner {
                 let mut state = self.state();
                 state.acked = true;
                 for (one, branch) in wanted.into_iter().zip(&registered) {
-                    state.payload_bytes += one.arguments.len();
                     let local = LocalBranch {
                         action: one.action,
                         arguments: one.arguments,
@@ -254,10 +284,13 @@ impl TxInner {
             }
             Ok(Err(refusal)) => {
                 pending.answered = true;
+                let mut state = self.state();
+                state.payload_bytes -= bytes;
                 // These come from a record that exists.
                 if matches!(refusal, Refusal::AlreadyDecided(_) | Refusal::DeadlinePassed) {
-                    self.state().acked = true;
+                    state.acked = true;
                 }
+                drop(state);
                 Err(refused(refusal))
             }
             Err(error) => Err(NotRun::Store { gid: self.gid.clone(), error }),
@@ -273,9 +306,6 @@ impl TxInner {
         let late = {
             let mut state = self.state();
             let late = state.phase != Phase::Open;
-            if let Known::Succeeded(result) = &known {
-                state.payload_bytes += result.len();
-            }
             if let Some(branch) = state.branches.get_mut(&ordinal) {
                 branch.known = Some(known.clone());
             }
@@ -293,23 +323,21 @@ impl TxInner {
         self.state().branches.get(&ordinal).map(|branch| branch.action.clone())
     }
 
-    /// Whether a result of this size still fits.
-    pub(crate) fn fits(&self, bytes: usize) -> Result<(), String> {
+    /// Takes room for a result of this size, if there is some left.
+    pub(crate) fn take_room(&self, bytes: usize) -> Result<(), String> {
         let limits = &self.shared.config;
         if bytes > limits.payload_bytes_max {
             return Err(format!(
-                "it takes {bytes} bytes; the limit `payload_bytes_max` is {}",
+                "it takes {bytes} bytes; the limit `payload_bytes_max` is {}; raise it or return a reference",
                 limits.payload_bytes_max
             ));
         }
-        let total = self.state().payload_bytes + bytes;
         let max = limits.transaction_payload_bytes_max;
-        if total > max {
-            return Err(format!(
-                "the transaction's payloads would take {total} bytes; the limit `transaction_payload_bytes_max` is {max}"
-            ));
-        }
-        Ok(())
+        self.state().take_bytes(bytes, max).map_err(|total| {
+            format!(
+                "the transaction's payloads would take {total} bytes; the limit `transaction_payload_bytes_max` is {max}; raise it or return references"
+            )
+        })
     }
 
     /// Notes that the closure was given a branch's outcome.
@@ -378,12 +406,15 @@ impl TxInner {
                 decided: Direction::Cancel,
                 reason: Reason::LostBranch,
             };
-            let work = (hosted.action.cancel)(cx, arguments.clone(), outcome.clone())
-                .map_err(|error| error.to_string())?;
-            let mut task = Task::spawn(&*self.shared.seam, work);
+            let (hosted_here, arguments, outcome) = (Arc::clone(hosted), arguments.clone(), outcome.clone());
+            let work = async move {
+                let work = (hosted_here.action.cancel)(cx, arguments, outcome);
+                work.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())
+            };
+            let mut task = Task::spawn(&*self.shared.seam, inside(self.gid.clone(), work));
             match task.join_within(&*self.shared.seam, hosted.policy().phase_timeout).await {
                 Some(Ended::Done(Ok(()))) => return Ok(()),
-                Some(Ended::Done(Err(error))) => failure = error.to_string(),
+                Some(Ended::Done(Err(error))) => failure = error,
                 Some(Ended::Panicked(message)) => failure = format!("it panicked: {message}"),
                 Some(Ended::Aborted) => failure = "it was stopped".into(),
                 None => {
@@ -502,19 +533,19 @@ impl TxInner {
             };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
         let Decided { decision, state, drives, lost } = decided;
-        if !lost.is_empty() {
-            self.cancel_lost(lost, known).await;
-        }
         match claimed {
             Some((token, permit)) if !drives.is_empty() => {
                 let group = Group { gid: self.gid.clone(), token, claimed_at, drives, ended: Some(tell_end) };
                 let shared = Arc::clone(&self.shared);
-                self.shared.spawn_tracked(async move {
+                self.shared.spawn_drive(async move {
                     shared.drive(group).await;
                     drop(permit);
                 });
             }
             _ => {}
+        }
+        if !lost.is_empty() {
+            self.cancel_lost(lost, known).await;
         }
         Ok(Settled { decision, state })
     }
@@ -543,8 +574,7 @@ impl TxInner {
 
     fn undecided(&self, asked: Direction, error: StoreError) -> TransactionError {
         let message = format!(
-            "the store did not say whether the decision ({asked}) was taken; ask for the outcome of this gid: {}",
-            chain(&error)
+            "the store did not say whether the decision ({asked}) was taken; ask for the outcome of this gid"
         );
         TransactionError::new(TransactionErrorKind::Undecided, message)
             .of(&self.gid, &self.name)

@@ -1,183 +1,176 @@
-//! A bank of accounts, as a participant made by hand: reservations, fences and a journal of what ran.
-#![allow(dead_code, unreachable_pub, reason = "each test uses a part of it")]
-#![allow(clippy::unwrap_used, reason = "a surprise ends the test")]
+//! What the tests share: a bank as a participant made by hand, processes that can be killed, a store that
+//! can be made to fail.
+#![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
+
+mod bank;
+mod faults;
+mod process;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+pub(crate) use bank::*;
+pub(crate) use faults::*;
+pub(crate) use process::*;
 use tcc::{
-    Action, ActionPolicy, CancelCx, ConfirmCx, MemoryStore, PhaseError, RetryPolicy, Runtime, RuntimeBuilder,
+    ActionName, CallId, Event, Gid, MemoryStore, Name, Ordinal, Payload, Runtime, RuntimeBuilder, Timestamp,
+    machine::{Create, Decide, Heard, NewBranch, Op, Register},
+    record::{Direction, Known, Reason, Record, TransactionState},
+    store::Store,
 };
-use tcc::{TryCx, TryOutcome};
 
-/// What a handler does, for one action.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Act {
-    #[default]
-    Succeed,
-    Fail,
-    Panic,
-    Park,
-    Ongoing,
-    /// Never ends.
-    Hang,
-    /// Takes this many milliseconds.
-    Slow(u64),
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+/// Longer than anything here takes; a test that waits so long has failed.
+pub(crate) const LONG: Duration = Duration::from_secs(20);
+
+pub(crate) const fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
 }
 
-#[derive(Debug, thiserror::Error)]
-#[error("insufficient funds")]
-pub struct Insufficient;
-
-#[derive(Clone, Default)]
-pub struct Bank {
-    pub inner: Arc<Mutex<Inner>>,
-}
-
-#[derive(Default)]
-pub struct Inner {
-    pub journal: Vec<String>,
-    pub acts: BTreeMap<&'static str, Vec<Act>>,
-}
-
-impl Bank {
-    /// The next times this phase runs, it does so; then it succeeds again.
-    pub fn script(&self, phase: &'static str, acts: &[Act]) -> &Self {
-        self.inner.lock().unwrap().acts.insert(phase, acts.iter().rev().copied().collect());
-        self
-    }
-
-    pub fn journal(&self) -> Vec<String> {
-        self.inner.lock().unwrap().journal.clone()
-    }
-
-    pub fn count(&self, prefix: &str) -> usize {
-        self.journal().iter().filter(|line| line.starts_with(prefix)).count()
-    }
-
-    fn write(&self, line: String) {
-        self.inner.lock().unwrap().journal.push(line);
-    }
-
-    fn next(&self, phase: &'static str) -> Act {
-        let mut inner = self.inner.lock().unwrap();
-        let acts = inner.acts.entry(phase).or_default();
-        match acts.len() {
-            // The last of a script of endless ones stands.
-            1 if matches!(acts[0], Act::Hang) => acts[0],
-            _ => acts.pop().unwrap_or_default(),
-        }
-    }
-
-    async fn phase(&self, phase: &'static str, line: String) -> Result<(), PhaseError> {
-        self.write(line);
-        match self.next(phase) {
-            Act::Succeed => Ok(()),
-            Act::Fail => Err(PhaseError::retry("the ledger is away")),
-            Act::Panic => panic!("{phase} panics"),
-            Act::Park => Err(PhaseError::park("the account is frozen")),
-            Act::Ongoing => Err(PhaseError::ongoing(Duration::from_millis(20))),
-            Act::Hang => std::future::pending().await,
-            Act::Slow(ms) => {
-                tokio::time::sleep(Duration::from_millis(ms)).await;
-                self.write(format!("{phase} ended"));
-                Ok(())
-            }
-        }
-    }
-
-    /// `bank.debit@1`: takes an amount, returns a hold's name.
-    pub fn action(&self, name: &str, version: u32) -> Action {
-        let (this, confirm, cancel) = (self.clone(), self.clone(), self.clone());
-        Action::new(
-            name,
-            version,
-            move |cx: TryCx, amount: u64| {
-                let bank = this.clone();
-                async move {
-                    bank.write(format!("try {}/{} {amount}", cx.gid(), cx.branch()));
-                    match bank.next("try") {
-                        Act::Fail => return Err(Insufficient),
-                        Act::Panic => panic!("try panics"),
-                        Act::Hang => std::future::pending::<()>().await,
-                        Act::Slow(ms) => {
-                            tokio::time::sleep(Duration::from_millis(ms)).await;
-                            bank.write("try ended".into());
-                        }
-                        _ => {}
-                    }
-                    Ok(format!("hold-{amount}"))
-                }
-            },
-            move |cx: ConfirmCx, amount: u64, hold: String| {
-                let bank = confirm.clone();
-                async move {
-                    let line = format!(
-                        "confirm {}/{} {amount} {hold} attempt {}",
-                        cx.gid(),
-                        cx.branch(),
-                        cx.attempt()
-                    );
-                    bank.phase("confirm", line).await
-                }
-            },
-            move |cx: CancelCx, amount: u64, hold: TryOutcome<String>| {
-                let bank = cancel.clone();
-                async move {
-                    let line = format!(
-                        "cancel {}/{} {amount} {hold:?} attempt {}",
-                        cx.gid(),
-                        cx.branch(),
-                        cx.attempt()
-                    );
-                    bank.phase("cancel", line).await
-                }
-            },
-        )
-        .with_policy(policy())
-    }
-}
-
-pub fn policy() -> ActionPolicy {
-    ActionPolicy::new()
-        .timeout(Duration::from_millis(300))
-        .hard_limit(Duration::from_secs(5))
-        .phase_timeout(Duration::from_millis(400))
-        .ongoing_limit(Duration::from_millis(300))
-        .retry(RetryPolicy::new().max(3).base(Duration::from_millis(5)).cap(Duration::from_millis(20)))
-}
-
-/// Short leases and quick sweeps.
-pub fn quick(store: &MemoryStore) -> RuntimeBuilder {
+/// Quick sweeps, and leases that outlast a busy machine; tests of what follows a lease take shorter ones.
+pub(crate) fn quick(store: &(impl Store + Clone)) -> RuntimeBuilder {
     Runtime::builder()
         .store(store.clone())
-        .lease(Duration::from_millis(300))
-        .drive_lease(Duration::from_millis(600))
-        .sweep_interval(Duration::from_millis(20))
+        .lease(ms(4_000))
+        .drive_lease(ms(4_000))
+        .sweep_interval(ms(10))
         .grace(Duration::from_secs(2))
 }
 
+/// A runtime that hosts a bank.
+pub(crate) async fn host(store: &(impl Store + Clone), bank: &Bank) -> Runtime {
+    hosting(store, bank).start().await.unwrap()
+}
+
+/// A builder that hosts a bank.
+pub(crate) fn hosting(store: &(impl Store + Clone), bank: &Bank) -> RuntimeBuilder {
+    quick(store).actions("bank", [bank.action("debit", 1), bank.action("credit", 1)])
+}
+
 /// A store, a bank, and a runtime that hosts it.
-pub async fn start() -> (MemoryStore, Bank, Runtime) {
+pub(crate) async fn start() -> (MemoryStore, Bank, Runtime) {
     let (store, bank) = (MemoryStore::new(), Bank::default());
-    let runtime = quick(&store)
-        .actions("bank", [bank.action("debit", 1), bank.action("credit", 1)])
-        .start()
-        .await
-        .unwrap();
+    let runtime = host(&store, &bank).await;
     (store, bank, runtime)
 }
 
-/// Waits until this is true, no longer than ten seconds.
-pub async fn until(what: &str, mut check: impl FnMut() -> bool) {
-    for _ in 0..1_000 {
-        if check() {
-            return;
+/// Waits until this is true, no longer than [`LONG`].
+pub(crate) async fn until(what: &str, mut check: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(LONG, async {
+        while !check() {
+            tokio::time::sleep(ms(2)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    });
+    assert!(waited.await.is_ok(), "{what}: did not come true");
+}
+
+/// The same, for what takes an await to ask.
+pub(crate) async fn until_async(what: &str, check: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(LONG, async {
+        while !check().await {
+            tokio::time::sleep(ms(2)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "{what}: did not come true");
+}
+
+/// Waits until the only transaction there is has come this far.
+pub(crate) async fn until_state(store: &MemoryStore, state: TransactionState) -> Record {
+    until(&format!("{state}: {:#?}", store.records()), || only_state(store) == Some(state)).await;
+    only(store)
+}
+
+fn only_state(store: &MemoryStore) -> Option<TransactionState> {
+    store.records().first().map(|record| record.state)
+}
+
+/// The only record there is.
+pub(crate) fn only(store: &MemoryStore) -> Record {
+    let mut records = store.records();
+    assert_eq!(records.len(), 1, "{records:#?}");
+    records.remove(0)
+}
+
+pub(crate) fn record(store: &MemoryStore, gid: &Gid) -> Record {
+    store.records().into_iter().find(|record| record.gid == *gid).expect("it is kept")
+}
+
+/// The next event that this holds of.
+pub(crate) async fn event(
+    events: &mut tokio::sync::broadcast::Receiver<Event>,
+    wanted: impl Fn(&Event) -> bool,
+) -> Event {
+    let found = tokio::time::timeout(LONG, async {
+        loop {
+            let event = events.recv().await.expect("events go on");
+            if wanted(&event) {
+                return event;
+            }
+        }
+    });
+    found.await.expect("the event comes")
+}
+
+/// An error and its causes, each once.
+pub(crate) fn causes(error: &dyn std::error::Error) -> Vec<String> {
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+}
+
+/// Asserts that a message names all of these.
+pub(crate) fn assert_names(error: &dyn std::error::Error, parts: &[&str]) {
+    let text = causes(error).join(": ");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is missing in: {text}");
     }
-    panic!("{what} did not come true");
+}
+
+/// Writes a transaction of one tried branch into a store, decided to be confirmed, as a process that died
+/// left it.
+pub(crate) fn leave_behind(store: &MemoryStore, action: &str, arguments: &str, result: &str) -> Gid {
+    let (name, action) = (Name::new("left-behind").unwrap(), ActionName::new(action).unwrap());
+    let now = wall_clock();
+    let gid = Gid::new(now, store.records().len() as u64, 0);
+    let create = Create {
+        gid: gid.clone(),
+        name: name.clone(),
+        key: None,
+        initiator: name.clone(),
+        deadline_at: now + LONG,
+        lease_ms: 60_000,
+        retention_ms: 60_000,
+    };
+    let call = CallId::top(1);
+    let branch = NewBranch { call, runner: None, action, arguments: Payload::from_json(arguments) };
+    let (branches_max, payload_bytes_max) = (1, 1_000);
+    let register = Register { create: Some(create), branches: vec![branch], branches_max, payload_bytes_max };
+    let heard =
+        Heard { ordinal: Ordinal::from_index(0), known: Some(Known::Succeeded(Payload::from_json(result))) };
+    let (direction, reason) = (Direction::Confirm, Reason::Committed);
+    let decide = Decide { direction, reason, by: name, create: None, heard: vec![heard], inline: None };
+    for op in [Op::from(register), Op::from(decide)] {
+        store.apply_now(&gid, &op).0.result.unwrap();
+    }
+    gid
+}
+
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(since.as_millis() as u64)
+}
+
+/// A store on a clock that stands until it is moved.
+pub(crate) fn stopped_clock(shards: u16) -> (MemoryStore, Arc<AtomicU64>) {
+    let clock = Arc::new(AtomicU64::new(1_795_000_000_000));
+    let reads = Arc::clone(&clock);
+    let store = MemoryStore::with(shards, move || Timestamp::from_millis(reads.load(Ordering::SeqCst)));
+    (store, clock)
+}
+
+pub(crate) fn move_clock(clock: &AtomicU64, by: Duration) {
+    clock.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
 }

@@ -2,7 +2,7 @@ use super::{
     Close, CloseDrive, Closes, Due, How, Refusal, Step, Transition, due_afresh, participant_of, ring, settle,
 };
 use crate::{
-    record::{BranchState, Closed, Direction, Parked, Record, cut_error},
+    record::{Branch, BranchState, Closed, Direction, Parked, Record, cut_error},
     time::Timestamp,
 };
 
@@ -45,12 +45,15 @@ fn close_one(
     if driven != drive.direction {
         return Err(Refusal::WrongDirection(ordinal));
     }
+    if branch.state.is_final() && (current || matches!(drive.how, How::Done { .. })) {
+        if current {
+            close_claim(branch, Closed::Final);
+        }
+        step.note(Transition::CompletedAgain);
+        return Ok(Closed::Final);
+    }
     if let How::Done { seen } = drive.how {
         // The effect did happen, whoever holds the claim by now.
-        if branch.state.is_final() {
-            step.note(Transition::CompletedAgain);
-            return Ok(Closed::Final);
-        }
         if branch.seen() == seen {
             branch.state = match driven {
                 Direction::Confirm => BranchState::Confirmed,
@@ -59,8 +62,10 @@ fn close_one(
             branch.parked = None;
             branch.ongoing_since = None;
             branch.unhandled_since = None;
-            if let Some(claim) = &mut branch.claim {
-                claim.closed.get_or_insert(Closed::Final);
+            // A newer claim is its holder's to close: its handler may still run, and if a late outcome
+            // reopens the branch, nobody else may (I4).
+            if current {
+                close_claim(branch, Closed::Final);
             }
             step.note(if current {
                 Transition::Completed(driven)
@@ -72,9 +77,7 @@ fn close_one(
         step.note(Transition::CompletedUnaware);
         if current {
             due_afresh(branch, now);
-            if let Some(claim) = &mut branch.claim {
-                claim.closed = Some(Closed::DriveAgain);
-            }
+            close_claim(branch, Closed::DriveAgain);
             step.effects.due = Due::Earlier(now);
             if let Some(participant) = participant_of(branch) {
                 ring(record, &participant, now, step);
@@ -83,7 +86,7 @@ fn close_one(
         return Ok(Closed::DriveAgain);
     }
 
-    if !current || branch.state.is_final() {
+    if !current {
         return Err(Refusal::StaleEpoch(ordinal));
     }
     let closed = match &drive.how {
@@ -124,8 +127,12 @@ fn close_one(
             _ => Due::Earlier(at),
         };
     }
+    close_claim(branch, closed);
+    Ok(closed)
+}
+
+fn close_claim(branch: &mut Branch, closed: Closed) {
     if let Some(claim) = &mut branch.claim {
         claim.closed = Some(closed);
     }
-    Ok(closed)
 }

@@ -51,7 +51,6 @@ pub fn apply(slot: &mut Option<Record>, rival: Option<&Record>, op: &Op, now: Ti
         Op::Redrive(redrive) => sweep::redrive(slot, redrive, now, &mut step).map(Answer::Redriven),
     };
     if step.result.is_err() && !matches!(op, Op::Sweep(_)) {
-        step.transitions.clear();
         step.effects = Effects::default();
     }
     step

@@ -406,7 +406,7 @@ pub enum Refusal {
     },
     /// The record would hold more bytes of payloads than allowed.
     #[error(
-        "a transaction may hold {max} bytes of payloads at the most; raise `payload_bytes_max` or store references"
+        "a transaction may hold {max} bytes of payloads at the most; raise `transaction_payload_bytes_max` or store references"
     )]
     TooManyPayloadBytes {
         /// The limit.
@@ -486,7 +486,7 @@ pub enum Transition {
     CompletedLate(Direction),
     /// A drive finished knowing less than the record: due at once.
     CompletedUnaware,
-    /// A final branch was reported final again.
+    /// A final branch was reported again, whatever its drive came to.
     CompletedAgain,
     /// An attempt failed and is rescheduled.
     Failed,

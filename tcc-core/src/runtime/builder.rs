@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Runtime, Shared,
+    calls::in_time,
     registry::{Offer, Registry},
 };
 use crate::{
@@ -112,8 +113,12 @@ impl RuntimeBuilder {
     }
 
     /// Hosts a participant under another name: one type under two names is two participants.
-    pub fn participant_as<P: Participant>(mut self, name: impl Into<String>, participant: P) -> Self {
-        let value = Arc::new(participant);
+    pub fn participant_as<P: Participant>(self, name: impl Into<String>, participant: P) -> Self {
+        self.shared_participant(name, Arc::new(participant))
+    }
+
+    /// Hosts a participant the caller keeps a share of.
+    pub fn shared_participant<P: Participant>(mut self, name: impl Into<String>, value: Arc<P>) -> Self {
         let actions = P::actions(&value);
         let value: Arc<dyn Any + Send + Sync> = value;
         self.offers.push(Offer { name: name.into(), value: Some(value), actions });
@@ -207,11 +212,11 @@ impl RuntimeBuilder {
             Some(process) => process.clone(),
             None => Name::new(&format!("p{:016x}", seam.random())).map_err(StartError::Name)?,
         };
-        let now = super::calls::in_time(&*seam, config.store_timeout, store.now(0)).await?;
+        let now = in_time(&*seam, config.store_timeout, store.now(0)).await?;
         let shared = Arc::new(Shared {
             clock: ServerClock::new(Arc::clone(&seam), now),
             drives: Arc::new(Semaphore::new(config.drives_max.min(Semaphore::MAX_PERMITS))),
-            open: Arc::new(Semaphore::new(config.open_max.min(Semaphore::MAX_PERMITS))),
+            open: Arc::new(Semaphore::new(config.open_permits())),
             leases: Mutex::new(BTreeMap::new()),
             events: broadcast::channel(config.events_max).0,
             accepting: AtomicBool::new(true),
@@ -219,6 +224,7 @@ impl RuntimeBuilder {
             handing_over: CancellationToken::new(),
             stopped: CancellationToken::new(),
             tracker: TaskTracker::new(),
+            driving: TaskTracker::new(),
             unhandled: Mutex::new(Vec::new()),
             store,
             seam,
@@ -267,7 +273,8 @@ impl Shared {
                     let foreign = open
                         .filter(|branch| self.registry.hosts(branch.action.participant()))
                         .filter(|branch| self.registry.action(&branch.action).is_none());
-                    unhandled.extend(foreign.map(|branch| (gid.clone(), branch.action)));
+                    let foreign: BTreeSet<ActionName> = foreign.map(|branch| branch.action).collect();
+                    unhandled.extend(foreign.into_iter().map(|action| (gid.clone(), action)));
                 }
                 looked += page.len();
                 if page.len() < PAGE {

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::{
+    FutureExt,
+    future::OptionFuture,
+    stream::{FuturesUnordered, StreamExt},
+};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{Shared, registry::Hosted};
@@ -57,38 +61,40 @@ impl Shared {
             }
             drop(permit);
         };
-        self.spawn_tracked(work);
+        self.spawn_drive(work);
     }
 
-    /// Drives a group to its reports. While some are sent, the others' handlers are still watched.
+    /// Drives a group to its reports. Branches are driven on, and their leases kept, while others' reports
+    /// are under way (rule 9).
     pub(crate) async fn drive(self: &Arc<Self>, group: Group) {
         let Group { gid, token, claimed_at, drives, mut ended } = group;
         let lease = Lease { token, claimed_at };
+        let linger = LINGER.min(self.config.drive_lease / 3);
         let mut running: FuturesUnordered<_> =
             drives.into_iter().map(|drive| self.drive_one(&gid, drive, lease)).collect();
         let mut closing = FuturesUnordered::new();
-        let mut reports = Vec::new();
-        let mut waiting_since = Duration::ZERO;
+        let mut reports: Vec<Report> = Vec::new();
+        let mut send_at = Duration::ZERO;
         loop {
-            let left = (waiting_since + LINGER).saturating_sub(self.seam.elapsed());
-            if !reports.is_empty() && (running.is_empty() || left.is_zero()) {
+            let now = self.seam.elapsed();
+            if !reports.is_empty() && (running.is_empty() || now >= send_at) {
                 closing.push(self.close(&gid, std::mem::take(&mut reports)));
             }
             tokio::select! {
                 biased;
                 Some(report) = running.next() => {
                     if reports.is_empty() {
-                        waiting_since = self.seam.elapsed();
+                        send_at = self.seam.elapsed() + linger;
                     }
                     reports.extend(report);
                 }
                 Some(state) = closing.next() => {
-                    let end = state.filter(|state: &TransactionState| state.is_final());
-                    if let Some((state, ended)) = end.and_then(|state| Some((state, ended.take()?))) {
+                    let end = state.filter(|state| state.is_final()).and_then(|state| Some((state, ended.take()?)));
+                    if let Some((state, ended)) = end {
                         let _ = ended.send(state);
                     }
                 }
-                () = self.seam.sleep(left), if !reports.is_empty() => {}
+                () = self.seam.sleep(send_at.saturating_sub(now)), if !reports.is_empty() => {}
                 else => return,
             }
         }
@@ -165,29 +171,32 @@ impl Shared {
             let error = format!("still working after {:?}", policy.ongoing_limit);
             return Some(park(ParkCause::OngoingTooLong, error));
         }
-        // A branch that waits for its turn must not wait its lease away.
+        // A branch that waits for its turn must not wait its lease away, nor begin when others shall take over.
         let turn = Arc::clone(&hosted.permits).acquire_owned();
         let patience = self.lease_left(drive, lease) / 2;
-        let Some(Ok(_turn)) = within(&*self.seam, patience, turn).await else {
+        let turn = tokio::select! {
+            biased;
+            () = self.handing_over.cancelled() => None,
+            turn = within(&*self.seam, patience, turn) => turn.and_then(Result::ok),
+        };
+        let fresh = self.lease_left(drive, lease) >= self.config.drive_lease / 3;
+        let Some(_turn) = turn.filter(|_| fresh) else {
             return Some(How::Release { after_ms: 0, unhandled: false });
         };
-        if self.lease_left(drive, lease) < self.config.drive_lease / 3 {
-            return Some(How::Release { after_ms: 0, unhandled: false });
-        }
-        let work = match handler(&hosted, gid, drive) {
-            Ok(work) => work,
-            Err(error) => return Some(park(ParkCause::Undecodable, error.to_string())),
-        };
+        let work = run_handler(Arc::clone(&hosted), gid.clone(), drive.clone());
         let task = Task::spawn(&*self.seam, crate::tx::inside(gid.clone(), work));
         let failed = match self.watch(gid, drive, lease, task, policy.phase_timeout).await {
             Watched::Ended(Ended::Done(Ok(()))) => return Some(How::Done { seen: seen(&drive.outcome) }),
-            Watched::Ended(Ended::Done(Err(PhaseError::Park(cause)))) => {
+            Watched::Ended(Ended::Done(Err(Unfinished::Undecodable(error)))) => {
+                return Some(park(ParkCause::Undecodable, error.to_string()));
+            }
+            Watched::Ended(Ended::Done(Err(Unfinished::Phase(PhaseError::Park(cause))))) => {
                 return Some(park(ParkCause::Handler, chain(&*cause)));
             }
-            Watched::Ended(Ended::Done(Err(PhaseError::Ongoing { after }))) => {
+            Watched::Ended(Ended::Done(Err(Unfinished::Phase(PhaseError::Ongoing { after })))) => {
                 return Some(How::Ongoing { after_ms: crate::time::millis(after).max(1) });
             }
-            Watched::Ended(Ended::Done(Err(PhaseError::Retry(cause)))) => chain(&*cause),
+            Watched::Ended(Ended::Done(Err(Unfinished::Phase(PhaseError::Retry(cause))))) => chain(&*cause),
             Watched::Ended(Ended::Panicked(message)) => format!("the handler panicked: {message}"),
             Watched::Ended(Ended::Aborted) => "the handler was stopped".to_owned(),
             Watched::TimedOut => {
@@ -219,75 +228,86 @@ impl Shared {
         Duration::from_millis(drive.lease_ms).saturating_sub(held)
     }
 
-    /// Waits for a handler, keeping its lease. A handler that must stop is stopped and joined first; it
-    /// must stop when its lease is over, whatever a renewal under way may still come to.
+    /// Waits for a handler, keeping its lease. A handler that must stop is stopped and joined first.
     async fn watch(
         &self,
         gid: &Gid,
         drive: &Drive,
         lease: Lease,
-        mut task: Task<Result<(), PhaseError>>,
+        mut task: Task<Result<(), Unfinished>>,
         timeout: Duration,
     ) -> Watched {
+        let renew_before = self.config.drive_lease / 3 * 2;
         let ends_at = self.seam.elapsed().saturating_add(timeout);
-        let mut good_until = lease.claimed_at + Duration::from_millis(drive.lease_ms);
-        let mut renew_at = good_until.saturating_sub(self.config.drive_lease * 2 / 3);
+        let mut good_until = lease.claimed_at.saturating_add(Duration::from_millis(drive.lease_ms));
+        let mut renew_at = good_until.saturating_sub(renew_before);
+        let mut renewing = OptionFuture::from(None);
+        let mut renewing_now = false;
         let mut stopped: Option<Watched> = None;
         loop {
             let now = self.seam.elapsed();
-            if stopped.is_none() && now >= ends_at.min(good_until) {
-                task.abort();
-                stopped = Some(if now >= good_until { Watched::ClaimLost } else { Watched::TimedOut });
+            if stopped.is_none() {
+                let why = match (now >= good_until, now >= ends_at) {
+                    (true, _) => Some(Watched::ClaimLost),
+                    (_, true) => Some(Watched::TimedOut),
+                    _ => None,
+                };
+                if why.is_some() {
+                    task.abort();
+                    stopped = why;
+                }
             }
+            let keeps = !matches!(stopped, Some(Watched::ClaimLost));
+            if keeps && !renewing_now && now >= renew_at {
+                renewing = Some(self.renew(gid, drive, lease).boxed()).into();
+                renewing_now = true;
+            }
+            let watch_until = if stopped.is_none() { good_until.min(ends_at) } else { Duration::MAX };
+            let wake_at = if keeps && !renewing_now { watch_until.min(renew_at) } else { watch_until };
             tokio::select! {
                 biased;
-                ended = task.join() => {
+                ended = task.join() => return match (stopped, ended) {
+                    (Some(why), Ended::Aborted) => why,
                     // A handler that finished while it was being stopped has finished.
-                    return match (stopped, ended) {
-                        (Some(why), Ended::Aborted) => why,
-                        (_, ended) => Watched::Ended(ended),
-                    };
-                }
+                    (_, ended) => Watched::Ended(ended),
+                },
                 () = self.handing_over.cancelled(), if stopped.is_none() => {
                     task.abort();
                     stopped = Some(Watched::HandedOver);
                 }
-                () = self.seam.sleep(ends_at.min(good_until).saturating_sub(now)), if stopped.is_none() => {}
-                (asked_at, renewed) = self.renew(gid, drive, lease.token, renew_at.saturating_sub(now)) => {
+                renewed = &mut renewing, if renewing_now => {
+                    renewing_now = false;
                     match renewed {
-                        Ok(true) => {
-                            good_until = asked_at + self.config.drive_lease;
-                            renew_at = asked_at + self.config.drive_lease / 3;
+                        Some(Ok(Some(until))) => {
+                            good_until = until;
+                            renew_at = until.saturating_sub(renew_before);
                         }
-                        Ok(false) => {
+                        Some(Ok(None)) => {
                             task.abort();
                             stopped = Some(Watched::ClaimLost);
-                            renew_at = Duration::MAX;
                         }
-                        Err(error) => {
+                        Some(Err(error)) => {
                             self.trouble("renewing a lease", Some(gid), &error);
                             renew_at = self.seam.elapsed() + self.config.drive_lease / 10;
                         }
+                        None => {}
                     }
                 }
+                () = self.seam.sleep(wake_at.saturating_sub(now)) => {}
             }
         }
     }
 
-    /// Renews a claim after a wait. Gives when that was asked, and whether the claim stands.
-    async fn renew(
-        &self,
-        gid: &Gid,
-        drive: &Drive,
-        token: Token,
-        wait: Duration,
-    ) -> (Duration, Result<bool, StoreError>) {
-        self.seam.sleep(wait).await;
+    /// Asks for more time. Gives until when the lease is good now; nothing if the claim does not stand.
+    async fn renew(&self, gid: &Gid, drive: &Drive, lease: Lease) -> Result<Option<Duration>, StoreError> {
         let asked_at = self.seam.elapsed();
-        let branches = vec![(drive.ordinal, drive.epoch)];
-        let renew = Renew { token, branches, lease_ms: self.drive_lease_ms() };
-        let renewed = self.call(gid, renew, Duration::ZERO).await;
-        (asked_at, renewed.map(|stands| stands.is_ok_and(|stands| stands == [true])))
+        let renew = Renew {
+            token: lease.token,
+            branches: vec![(drive.ordinal, drive.epoch)],
+            lease_ms: self.drive_lease_ms(),
+        };
+        let stands = self.call(gid, renew, Duration::ZERO).await?.is_ok_and(|stands| stands == [true]);
+        Ok(stands.then(|| asked_at.saturating_add(self.config.drive_lease)))
     }
 
     /// Takes messages while there is room to answer them; ends only by being aborted.
@@ -347,8 +367,14 @@ struct Report {
     action: crate::name::ActionName,
 }
 
+/// Why a handler did not finish.
+enum Unfinished {
+    Phase(PhaseError),
+    Undecodable(DecodeError),
+}
+
 enum Watched {
-    Ended(Ended<Result<(), PhaseError>>),
+    Ended(Ended<Result<(), Unfinished>>),
     TimedOut,
     HandedOver,
     ClaimLost,
@@ -379,6 +405,13 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 type Work = futures_util::future::BoxFuture<'static, Result<(), PhaseError>>;
+
+/// Reads a branch's payloads and runs its handler. All of it is the user's code and may panic, so that it
+/// belongs in a task of its own (rule 9).
+async fn run_handler(hosted: Arc<Hosted>, gid: Gid, drive: Drive) -> Result<(), Unfinished> {
+    let work = handler(&hosted, &gid, &drive).map_err(Unfinished::Undecodable)?;
+    work.await.map_err(Unfinished::Phase)
+}
 
 fn handler(hosted: &Hosted, gid: &Gid, drive: &Drive) -> Result<Work, DecodeError> {
     let arguments = drive

@@ -71,8 +71,10 @@ pub(crate) struct Shared {
     pub(crate) stopping: CancellationToken,
     pub(crate) handing_over: CancellationToken,
     pub(crate) stopped: CancellationToken,
-    /// Every task whose work a shutdown waits for.
+    /// Open transactions, and the tasks of tries, decisions and late outcomes.
     pub(crate) tracker: TaskTracker,
+    /// Groups of branches being driven.
+    pub(crate) driving: TaskTracker,
     pub(crate) unhandled: Mutex<Vec<(Gid, ActionName)>>,
 }
 
@@ -148,12 +150,14 @@ impl Runtime {
         self.shared.outcome(gid).await
     }
 
-    /// How the transaction stands that holds a business key.
+    /// How the transaction of this name stands that holds a business key; nothing if none does.
     ///
     /// # Errors
     /// When the store does not answer.
-    pub async fn outcome_of(&self, name: &Name, key: &BusinessKey) -> Result<Option<Outcome>, StoreError> {
-        match self.shared.in_time(self.shared.store.find(name, key)).await? {
+    pub async fn outcome_of(&self, name: &str, key: impl AsRef<str>) -> Result<Option<Outcome>, StoreError> {
+        // What is no name or no key cannot have begun a transaction.
+        let (Ok(name), Ok(key)) = (Name::new(name), BusinessKey::new(key.as_ref())) else { return Ok(None) };
+        match self.shared.in_time(self.shared.store.find(&name, &key)).await? {
             Some(gid) => self.outcome(&gid).await,
             None => Ok(None),
         }
@@ -210,7 +214,7 @@ impl Runtime {
         let store_silence = shared.clock.silence();
         let ask = crate::seam::within(&*shared.seam, Duration::from_secs(1), shared.store.now(0));
         let store = match ask.await {
-            Some(answer) => answer.map(|_| ()),
+            Some(answer) => answer.map(|now| shared.clock.hear(now)),
             None => {
                 let kind = crate::store::StoreErrorKind::Unavailable;
                 Err(StoreError::new(kind, "the store did not answer within a second"))
@@ -222,8 +226,8 @@ impl Runtime {
             accepting,
             store,
             store_silence,
-            open_transactions: shared.config.open_max - shared.open.available_permits(),
-            drives: shared.config.drives_max - shared.drives.available_permits(),
+            open_transactions: shared.config.open_permits() - shared.open.available_permits(),
+            drives: shared.driving.len(),
             unhandled: shared.unhandled.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
@@ -267,8 +271,13 @@ impl Shared {
     }
 
     /// Runs a task that a shutdown waits for.
-    pub(crate) fn spawn_tracked(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn spawn_tracked(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.seam.spawn(Box::pin(self.tracker.track_future(work)));
+    }
+
+    /// Runs a task that drives branches, and that a shutdown waits for or hands over.
+    pub(crate) fn spawn_drive(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.seam.spawn(Box::pin(self.driving.track_future(work)));
     }
 
     pub(crate) fn drive_lease_ms(&self) -> u64 {

@@ -15,10 +15,16 @@ impl Shared {
             task.join().await;
         }
         self.tracker.close();
-        if within(&*self.seam, self.config.grace, self.tracker.wait()).await.is_none() {
+        self.driving.close();
+        // In this order: what is open may yet be decided, and what is decided driven.
+        let drained = async {
+            self.tracker.wait().await;
+            self.driving.wait().await;
+        };
+        if within(&*self.seam, self.config.grace, drained).await.is_none() {
             // Handlers that still run are stopped, and their branches released for others to take.
             self.handing_over.cancel();
-            within(&*self.seam, self.config.grace, self.tracker.wait()).await;
+            within(&*self.seam, self.config.grace, self.driving.wait()).await;
         }
         // From here on the leases of what is left run out, and other processes cancel or drive it.
         let mut keeper = keeper;

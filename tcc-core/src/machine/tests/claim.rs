@@ -87,6 +87,15 @@ pub(super) fn rule_11_the_same_token_gets_the_same_answer() {
 }
 
 #[test]
+fn a_token_may_claim_for_each_participant_it_hosts() {
+    let mut scene = Scene::confirming(&[STOCK, PAY]);
+    for participant in ["stock", "pay"] {
+        assert_eq!(scene.apply(claim(participant, 1)).unwrap().len(), 1);
+        assert_eq!(scene.saw(), [T::Claimed]);
+    }
+}
+
+#[test]
 fn rule_11_a_repeated_claim_whose_lease_ran_out_gets_nothing() {
     let mut scene = Scene::confirming(&[STOCK]);
     scene.apply(claim("stock", 1)).unwrap();

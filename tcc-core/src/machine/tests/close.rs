@@ -51,7 +51,7 @@ pub(super) fn rule_11_a_completion_is_accepted_from_a_stale_epoch() {
             Ok(Closed::Final),
             "the newer drive learns that it is done"
         );
-        assert_eq!(scene.saw(), [T::ClosedAgain]);
+        assert_eq!(scene.saw(), [T::CompletedAgain]);
         assert!(scene.branch(1).state.is_final());
     }
 }

@@ -189,6 +189,16 @@ fn a_losing_decision_claims_nothing() {
 }
 
 #[test]
+fn invariant_04_a_losing_decision_is_given_none_of_the_winners_drives() {
+    let mut scene = Scene::tried(&[STOCK]);
+    let winner = scene.apply(inline(commit(vec![heard(1, Some(succeeded()))]), &[1])).unwrap();
+    assert_eq!(winner.drives.len(), 1);
+    let other = InlineClaim { token: Token(8), lease_ms: LEASE_MS, branches: vec![nth(1)] };
+    let loser = Decide { inline: Some(other), ..cancel(Reason::Operator) };
+    assert!(scene.apply(loser).unwrap().drives.is_empty());
+}
+
+#[test]
 fn a_decision_makes_every_branch_due_at_once() {
     let scene = Scene::cancelling(&[STOCK]);
     let branch = scene.branch(1);

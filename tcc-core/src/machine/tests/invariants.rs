@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     gid::Gid,
-    machine::{self, Answer, Begin, Due, Effects, Op, Refusal},
+    machine::{self, Answer, Begin, Decide, Due, Effects, Op, Refusal},
     memory::MemoryStore,
     name::{BusinessKey, Name, Ordinal},
     record::{Branch, BranchState, Closed, Direction, Record, Seen, TransactionState},
@@ -87,6 +87,7 @@ impl Snapshot {
             assert!(!self.records.contains_key(gid), "an operation deleted its record");
             return;
         };
+        check_drives(record, op, result, now);
         if let Ok(Answer::Swept(swept)) = result {
             assert_eq!(
                 after.timers.get(gid).copied(),
@@ -149,6 +150,26 @@ impl Snapshot {
     }
 }
 
+/// Whoever is given a drive holds the branch's claim.
+fn check_drives(record: &Record, op: &Op, result: &Result<Answer, Refusal>, now: Timestamp) {
+    let (token, drives) = match (op, result) {
+        (Op::Claim(work), Ok(Answer::Claimed(drives))) => (Some(work.token), drives),
+        (Op::Decide(Decide { inline, .. }), Ok(Answer::Decided(decided))) => {
+            (inline.as_ref().map(|inline| inline.token), &decided.drives)
+        }
+        _ => return,
+    };
+    for drive in drives {
+        let branch = record.branch(drive.ordinal).expect("a drive of a branch there is");
+        let claim = branch.claim.expect("a drive of a claimed branch");
+        assert_eq!((Some(claim.token), claim.closed), (token, None), "I4: a drive of another's claim");
+        assert!(branch.leased_until(now).is_some(), "I4: a drive of a claim that ran out");
+        assert_eq!((drive.epoch, drive.attempt), (branch.epoch, branch.attempts));
+        assert_eq!(Some(drive.direction), branch.state.open_direction());
+        assert_eq!(drive.arguments, branch.arguments);
+    }
+}
+
 fn check_record(record: &Record) {
     let gid = &record.gid;
     let decision = record.decision.as_ref().map(|decision| decision.direction);
@@ -161,6 +182,10 @@ fn check_record(record: &Record) {
         (Some(Direction::Cancel), true) => TransactionState::Cancelled,
     };
     assert_eq!(record.state, expected, "the state of {gid} does not follow from its decision and branches");
+    let in_time = |at: Timestamp| at < record.deadline_at;
+    let confirmed_at =
+        record.decision.as_ref().filter(|one| one.direction == Direction::Confirm).map(|one| one.at);
+    assert!(confirmed_at.is_none_or(in_time), "rule 1: {gid} was confirmed at its deadline or after");
     let ended = record.state.is_final();
     assert_eq!(record.ended_at.is_some(), ended, "{gid} is final and has no end, or open and has one");
     assert_eq!(record.expires_at().is_some(), ended, "I10: an open record expires, or a final one does not");

@@ -214,3 +214,33 @@ fn rule_10_a_drive_that_finished_unaware_has_not_failed_and_the_next_one_counts_
     scene.close(&unaware, done(&unaware)).unwrap();
     assert_eq!(scene.claim_one("stock").attempt, 1, "as if the outcome had come after it");
 }
+
+/// Found by the exhaustive model: the older drive's completion used to close the newer claim, and the late
+/// outcome then let a third worker in beside the second, whose lease still held.
+#[test]
+fn i4_a_branch_finished_by_an_older_drive_and_reopened_waits_for_the_newer_one() {
+    let mut scene = Scene::cancelling(&[STOCK]);
+    let old = scene.claim_one("stock");
+    scene.wait(LEASE_MS);
+    let new = scene.claim_one("stock");
+    assert_eq!(scene.close(&old, done(&old)), Ok(Closed::Final));
+    assert_eq!(scene.report(1, succeeded()), Reported::Late);
+    assert_eq!(scene.claim("stock"), [], "the newer drive's lease holds");
+    assert_eq!(scene.close(&new, done(&new)), Ok(Closed::DriveAgain));
+    let aware = scene.claim_one("stock");
+    assert_eq!(scene.close(&aware, done(&aware)), Ok(Closed::Final));
+}
+
+#[test]
+fn i4_the_holder_of_a_branch_finished_by_an_older_drive_closes_its_claim_by_any_report() {
+    for how in [How::Done { seen: Seen::Unknown }, failed(10_000), How::Ongoing { after_ms: 10_000 }] {
+        let mut scene = Scene::cancelling(&[STOCK]);
+        let old = scene.claim_one("stock");
+        scene.wait(LEASE_MS);
+        let new = scene.claim_one("stock");
+        scene.close(&old, done(&old)).unwrap();
+        assert_eq!(scene.close(&new, how), Ok(Closed::Final));
+        scene.report(1, succeeded());
+        scene.claim_one("stock");
+    }
+}

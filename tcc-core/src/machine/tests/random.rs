@@ -105,7 +105,8 @@ impl Run {
     }
 
     fn apply(&mut self, gid: &Gid, op: &Op) -> Applied {
-        let (applied, _) = self.store.apply_now(gid, op);
+        let (applied, saw) = self.store.apply_now(gid, op);
+        assert!(applied.result.is_ok() || saw.is_empty(), "a refused operation went through {saw:?}");
         assert_eq!(applied.now, self.now, "server time went astray");
         let after = Snapshot::of(&self.store);
         self.snapshot.check_step(&after, gid, op, &applied.result, self.now);
