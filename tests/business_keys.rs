@@ -123,8 +123,8 @@ async fn rule_15_a_repeated_begin_is_no_rival_of_itself() {
 async fn rule_12_a_begin_that_is_answered_late_keeps_its_lease() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
     let faulty = Faulty::over(&store);
-    let lease = ms(1_500);
-    let runtime = hosting(&faulty, &bank).lease(lease).store_timeout(ms(850)).start().await.unwrap();
+    let lease = ms(2_400);
+    let runtime = hosting(&faulty, &bank).lease(lease).store_timeout(ms(1_360)).start().await.unwrap();
     let _other = host(&store, &bank).await;
     tokio::time::sleep(lease / 5).await;
     // It is written at once and heard of when more than half of the lease is over.

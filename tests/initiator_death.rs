@@ -20,7 +20,7 @@ use tcc::{
 #[tokio::test]
 async fn rule_12_a_transaction_whose_initiator_died_is_cancelled_when_its_lease_ends() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
-    let process = Process::start(hosting(&store, &bank.branch_office("dead")).lease(ms(150))).await;
+    let process = Process::start(hosting(&store, &bank.branch_office("dead")).lease(ms(600))).await;
     process.spawn(|runtime| async move {
         let body = async |tx: &Tx| {
             tx.call("bank.debit@1", &10).await?;
@@ -45,7 +45,7 @@ async fn rule_12_a_transaction_whose_initiator_died_is_cancelled_when_its_lease_
 #[tokio::test]
 async fn rule_12_a_branch_whose_process_died_in_its_try_is_cancelled_as_unknown() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
-    let process = Process::start(hosting(&store, &bank).lease(ms(150))).await;
+    let process = Process::start(hosting(&store, &bank).lease(ms(600))).await;
     bank.script("try", &[Act::Hang]);
     process.spawn(|runtime| async move {
         let body = async |tx: &Tx| Ok(tx.call("bank.debit@1", &10).await?);
@@ -120,7 +120,7 @@ async fn a_commit_whose_lease_was_lost_learns_why() {
 async fn rule_07_a_decision_whose_process_died_at_once_is_carried_out_by_another() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
     let faulty = Faulty::over(&store);
-    let process = Process::start(hosting(&faulty, &bank).drive_lease(ms(150))).await;
+    let process = Process::start(hosting(&faulty, &bank).drive_lease(ms(600))).await;
     // It is written, and the process never hears of it.
     faulty.fail("decide", &[Fault::Lose, Fault::Hang]);
     process.spawn(|runtime| async move {
@@ -139,7 +139,7 @@ async fn rule_07_a_decision_whose_process_died_at_once_is_carried_out_by_another
 #[tokio::test]
 async fn rule_07_a_process_that_dies_in_phase_two_is_followed_by_another() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
-    let process = Process::start(hosting(&store, &bank.branch_office("dead")).drive_lease(ms(150))).await;
+    let process = Process::start(hosting(&store, &bank.branch_office("dead")).drive_lease(ms(600))).await;
     bank.script("confirm", &[Act::Slow(60_000)]);
     let begun = process.spawn(|runtime| async move {
         let body = async |tx: &Tx| Ok(tx.call("bank.debit@1", &10).await?);
@@ -158,7 +158,7 @@ async fn rule_07_a_process_that_dies_in_phase_two_is_followed_by_another() {
 async fn rule_03_a_registration_nobody_heard_of_is_cancelled() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
     let faulty = Faulty::over(&store);
-    let process = Process::start(hosting(&faulty, &bank).lease(ms(150))).await;
+    let process = Process::start(hosting(&faulty, &bank).lease(ms(600))).await;
     faulty.fail("register", &[Fault::Lose, Fault::Hang]);
     process.spawn(|runtime| async move {
         let body = async |tx: &Tx| Ok(tx.call("bank.debit@1", &10).await?);

@@ -96,7 +96,7 @@ async fn a_decision_is_undecided_only_while_the_store_stays_away() {
     {
         let (store, bank) = (MemoryStore::new(), Bank::default());
         let faulty = Faulty::over(&store);
-        let builder = hosting(&faulty, &bank).lease(ms(300)).drive_lease(ms(300));
+        let builder = hosting(&faulty, &bank).lease(ms(1_500)).drive_lease(ms(500));
         let runtime = builder.decide_patience(ms(100)).start().await.unwrap();
         faulty.always("decide", fault);
         let error = run(&runtime).await.unwrap_err();

@@ -134,7 +134,7 @@ async fn a_closure_that_overruns_its_deadline_is_cancelled_and_run_returns() {
     let runtime = hosting(&store, &bank).sweep_interval(LONG).start().await.unwrap();
     let error = runtime
         .transaction("transfer")
-        .timeout(ms(150))
+        .timeout(ms(500))
         .wait_final(LONG)
         .run(async |tx| {
             tx.call("bank.debit@1", &10).await?;
@@ -152,7 +152,7 @@ async fn rule_01_a_commit_after_the_deadline_cancels() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
     // Nobody sweeps, so that the late commit itself meets the deadline.
     let runtime = hosting(&store, &bank).sweep_interval(LONG).start().await.unwrap();
-    let open = runtime.transaction("transfer").timeout(ms(100)).wait_final(LONG).begin().await.unwrap();
+    let open = runtime.transaction("transfer").timeout(ms(500)).wait_final(LONG).begin().await.unwrap();
     open.call("bank.debit@1", &10).await.unwrap();
     let deadline = open.deadline();
     until("the deadline", || wall_clock() >= deadline).await;

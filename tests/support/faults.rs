@@ -28,6 +28,8 @@ pub(crate) enum Fault {
     Hang,
     /// It waits until the gate is opened, and is then applied.
     Held,
+    /// It is applied, and its answer comes when the gate is opened.
+    LateAnswer,
     Full,
     Corrupt,
 }
@@ -109,14 +111,14 @@ impl Faulty {
 
     async fn pass(&self, kind: &'static str) -> Result<(), StoreError> {
         match self.next(kind) {
-            Fault::Pass | Fault::Lose => Ok(()),
+            Fault::Pass | Fault::Lose | Fault::LateAnswer => Ok(()),
             fault => self.come_to(fault).await,
         }
     }
 
     async fn come_to(&self, fault: Fault) -> Result<(), StoreError> {
         match fault {
-            Fault::Pass | Fault::Lose => Ok(()),
+            Fault::Pass | Fault::Lose | Fault::LateAnswer => Ok(()),
             Fault::Refuse => Err(unavailable("connection refused")),
             Fault::Full => Err(StoreError::new(StoreErrorKind::Full, "out of memory")),
             Fault::Corrupt => Err(StoreError::new(StoreErrorKind::Corrupt, "the record is torn")),
@@ -166,6 +168,9 @@ impl Store for Faulty {
         let fault = self.next(kind);
         self.come_to(fault).await?;
         let applied = self.store.apply(gid, op).await;
+        if fault == Fault::LateAnswer {
+            self.come_to(Fault::Held).await?;
+        }
         if fault == Fault::Lose { Err(unavailable("the answer was lost")) } else { applied }
     }
 
