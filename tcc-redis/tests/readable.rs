@@ -246,6 +246,20 @@ async fn history_tells_of_a_late_outcome() {
 }
 
 #[tokio::test]
+async fn history_tells_no_duration_of_a_late_report() {
+    let scene = Scene::new(History::latest(2)).await;
+    let story = Story::new(&scene.store, 1);
+    story.register(&[STOCK]).await;
+    let first = story.decide(Direction::Cancel, &[(1, None)], &[1]).await;
+    scene.wait(3_600_000);
+    assert_eq!(story.claim("stock", 9).await.len(), 1, "its lease is over");
+    story.finish(&first).await;
+    let history = scene.store.inspect().history(&story.gid).await.expect("the history");
+    let lines: Vec<&str> = history.iter().map(|line| &line[25..]).collect();
+    assert_eq!(lines, ["cancelled 01 after unknown time", "ended cancelled"]);
+}
+
+#[tokio::test]
 async fn history_can_be_switched_off() {
     let mut scene = Scene::new(History::off()).await;
     let story = Story::new(&scene.store, 1);
