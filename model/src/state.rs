@@ -242,10 +242,18 @@ impl State {
     /// The one of all states that differ from this one only by which worker is which and, if branches are
     /// alike, which branch is which.
     pub(crate) fn canonical(mut self, layout: &[u8], workers: usize, alike: bool) -> Self {
-        let busy = (0..workers).filter(|worker| !self.is_idle(*worker)).count();
-        let orders: &[[usize; 3]] = match (workers, busy) {
-            (_, 0) | (1, _) => &[[0, 1, 2]],
-            (2, _) => &[[0, 1, 2], [1, 0, 2]],
+        // The busy come first, in whichever order gives the least state.
+        let (mut order, mut busy) = ([0, 1, 2], 0);
+        for worker in (0..workers).filter(|worker| !self.is_idle(*worker)) {
+            order.swap(busy, worker);
+            busy += 1;
+        }
+        if order != [0, 1, 2] {
+            self.relabel(&order);
+        }
+        let orders: &[[usize; WORKERS_MAX]] = match busy {
+            0 | 1 => &[[0, 1, 2]],
+            2 => &[[0, 1, 2], [1, 0, 2]],
             _ => &[[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]],
         };
         let mut best: Option<Self> = None;
@@ -267,7 +275,7 @@ impl State {
         self
     }
 
-    fn relabel(&mut self, order: &[usize; 3]) {
+    fn relabel(&mut self, order: &[usize; WORKERS_MAX]) {
         let before = *self;
         for (new, old) in order.iter().enumerate() {
             self.workers[new] = before.workers[*old];
