@@ -477,14 +477,23 @@ impl TxInner {
             .iter()
             .map(|(ordinal, branch)| Heard { ordinal: *ordinal, known: branch.known.clone() })
             .collect();
+        // What is not claimed with the decision gets a message.
+        let driven_here = |branch: &LocalBranch| {
+            self.shared.config.phase_two_inline && self.shared.registry.finishes(branch.action.participant())
+        };
+        let branches: Vec<Ordinal> = state
+            .branches
+            .iter()
+            .filter(|(_, branch)| driven_here(branch))
+            .map(|(ordinal, _)| *ordinal)
+            .collect();
         let permit = Arc::clone(&self.shared.drives).try_acquire_owned().ok();
-        let claimed = permit
-            .filter(|_| !state.branches.is_empty())
-            .map(|permit| (Token(self.shared.seam.random()), permit));
+        let claimed =
+            permit.filter(|_| !branches.is_empty()).map(|permit| (Token(self.shared.seam.random()), permit));
         let inline = claimed.as_ref().map(|(token, _)| InlineClaim {
             token: *token,
             lease_ms: self.shared.drive_lease_ms(),
-            branches: state.branches.keys().copied().collect(),
+            branches,
         });
         let decide = Decide {
             direction,
