@@ -14,7 +14,8 @@ use std::{
 use support::*;
 use tcc::{
     Event, Gid, MemoryStore, Runtime, TransactionErrorKind, TryOutcome, Tx,
-    record::{BranchState, Decision, Direction, Record, Seen, TransactionState},
+    machine::Transition,
+    record::{BranchState, Decision, Direction, Reason, Record, Seen, TransactionState},
 };
 use tokio::sync::OnceCell;
 
@@ -163,7 +164,17 @@ async fn the_history_holds_what_it_is_made_for() {
         assert!(states.iter().filter(|found| **found == state).count() >= 5, "{states:?}");
     }
     let transitions = history.store.transitions();
-    assert!(transitions.len() > 20, "{transitions:?}");
+    for wanted in [
+        Transition::Decided(Direction::Cancel, Reason::Aborted),
+        Transition::Decided(Direction::Cancel, Reason::InitiatorLost),
+        Transition::DecidedBefore,
+        Transition::Reopened,
+        Transition::Claimed,
+        Transition::Failed,
+        Transition::ClosedAgain,
+    ] {
+        assert!(transitions.contains_key(&wanted), "no {wanted:?} in {transitions:?}");
+    }
 }
 
 #[tokio::test]

@@ -190,7 +190,7 @@ async fn rule_11_a_sibling_keeps_its_lease_while_another_branch_waits_for_its_re
 async fn rule_11_a_handler_whose_lease_cannot_be_kept_is_stopped_when_it_ends() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
     let faulty = Faulty::over(&store);
-    let lease = ms(600);
+    let lease = ms(2_000);
     let runtime = hosting(&faulty, &bank).drive_lease(lease).start().await.unwrap();
     let other = bank.branch_office("other");
     let _other = hosting(&store, &other).drive_lease(lease).start().await.unwrap();

@@ -237,9 +237,12 @@ impl Shared {
         mut task: Task<Result<(), Unfinished>>,
         timeout: Duration,
     ) -> Watched {
-        let renew_before = self.config.drive_lease / 3 * 2;
+        // Stopping takes a moment too: it begins while the lease still holds.
+        let margin = self.config.drive_lease / 10;
+        let renew_before = self.config.drive_lease / 3 * 2 - margin;
         let ends_at = self.seam.elapsed().saturating_add(timeout);
-        let mut good_until = lease.claimed_at.saturating_add(Duration::from_millis(drive.lease_ms));
+        let lease_end = lease.claimed_at.saturating_add(Duration::from_millis(drive.lease_ms));
+        let mut good_until = lease_end.saturating_sub(margin);
         let mut renew_at = good_until.saturating_sub(renew_before);
         let mut renewing = OptionFuture::from(None);
         let mut renewing_now = false;
@@ -278,9 +281,9 @@ impl Shared {
                 renewed = &mut renewing, if renewing_now => {
                     renewing_now = false;
                     match renewed {
-                        Some(Ok(Some(until))) => {
-                            good_until = until;
-                            renew_at = until.saturating_sub(renew_before);
+                        Some(Ok(Some(lease_end))) => {
+                            good_until = lease_end.saturating_sub(margin);
+                            renew_at = good_until.saturating_sub(renew_before);
                         }
                         Some(Ok(None)) => {
                             task.abort();
@@ -298,7 +301,7 @@ impl Shared {
         }
     }
 
-    /// Asks for more time. Gives until when the lease is good now; nothing if the claim does not stand.
+    /// Asks for more time. Gives when the lease ends now; nothing if the claim does not stand.
     async fn renew(&self, gid: &Gid, drive: &Drive, lease: Lease) -> Result<Option<Duration>, StoreError> {
         let asked_at = self.seam.elapsed();
         let renew = Renew {
