@@ -1,4 +1,5 @@
 //! Where phase two runs: with the decision, by message, or in other processes only.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 
