@@ -65,7 +65,7 @@ async fn make_history() -> History {
     bank.script("confirm", &[Succeed, Fail, Slow(30), Panic, Succeed].repeat(40));
     bank.script("cancel", &[Succeed, Slow(30), Fail, Succeed, Panic].repeat(40));
     let decisions: Arc<Mutex<Vec<(Gid, Decision)>>> = Arc::default();
-    let told: Arc<Mutex<Vec<(Gid, Result<(), TransactionErrorKind>)>>> = Arc::default();
+    let told: Told = Arc::default();
     let watching = tokio::spawn(watch(store.clone()));
 
     let survivor_store = Faulty::over(&store);
@@ -102,11 +102,7 @@ async fn make_history() -> History {
     History { records, wrong, decisions, told, bank, store }
 }
 
-async fn transfer(
-    runtime: Runtime,
-    place: u64,
-    told: Arc<Mutex<Vec<(Gid, Result<(), TransactionErrorKind>)>>>,
-) {
+async fn transfer(runtime: Runtime, place: u64, told: Told) {
     let gid = Mutex::new(None);
     let body = async |tx: &Tx| {
         *gid.lock().unwrap() = Some(tx.gid().clone());
@@ -155,6 +151,9 @@ async fn watch(store: MemoryStore) {
         tokio::time::sleep(ms(1)).await;
     }
 }
+
+/// What callers were told of their transactions.
+type Told = Arc<Mutex<Vec<(Gid, Result<(), TransactionErrorKind>)>>>;
 
 #[tokio::test]
 async fn the_history_holds_what_it_is_made_for() {
@@ -221,13 +220,13 @@ async fn invariant_i5_what_is_final_was_finished_by_a_handler_that_knew_as_much_
                 BranchState::Cancelled => {
                     let cancels = history.bank.ran("cancel");
                     let told = cancels.iter().filter(of).filter_map(|ran| ran.outcome.as_ref());
-                    let known = told.map(|outcome| match outcome {
+                    let mut known = told.map(|outcome| match outcome {
                         TryOutcome::Succeeded(_) => Some(Seen::Succeeded),
                         TryOutcome::Refused => Some(Seen::Refused),
                         TryOutcome::Unknown => None,
                     });
                     assert!(
-                        known.last().is_some_and(|known| known == branch.known),
+                        known.next_back().is_some_and(|known| known == branch.known),
                         "I6: {ordinal} {record:?}"
                     );
                 }

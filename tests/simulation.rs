@@ -4,6 +4,8 @@
 //! `TCC_SIM_SEEDS` and `TCC_SIM_FIRST` run other seeds than the first 2,000; `TCC_SIM_SEED` says which one
 //! `replay` tells whole.
 
+#![allow(clippy::unwrap_used, reason = "a surprise ends the test")]
+
 use std::{collections::BTreeMap, env, sync::Mutex};
 
 use tcc::{

@@ -5,22 +5,7 @@ use tcc_core::{BusinessKey, Gid, Name};
 /// The consumer group of every queue.
 pub(crate) const GROUP: &str = "workers";
 
-/// The keys of one namespace.
-///
-/// | key | type | holds |
-/// |---|---|---|
-/// | `{ns:00}:meta` | hash | schema version and number of shards, written at first start |
-/// | `{ns:00}:nodes` | sorted set | process → when it was last heard |
-/// | `{ns:NN}:clock` | string | the latest server time the shard has seen |
-/// | `{ns:NN}:tx:<gid>` | hash | the record of a transaction |
-/// | `{ns:NN}:history:<gid>` | list | what happened to it, if history is kept |
-/// | `{ns:NN}:due` | sorted set | gid → when someone must look at it |
-/// | `{ns:NN}:open` | sorted set | gids that are not final, in the order of ids |
-/// | `{ns:NN}:parked` | sorted set | gid → since when an operator is waited for |
-/// | `{ns:NN}:done` | sorted set | gid → when its retention ends |
-/// | `{ns:NN}:unreadable` | hash | gid or queue → why it cannot be read |
-/// | `{ns:NN}:ready:<participant>` | stream | messages: gids that have work for the participant |
-/// | `{ns:NN}:key:<name>:<business key>` | string | gid |
+/// The keys of one namespace, as `layout.md` lists them.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     namespace: Name,

@@ -120,6 +120,20 @@ async fn a_record_is_plain_text() {
 }
 
 #[tokio::test]
+async fn messages_stand_in_the_order_of_names() {
+    let mut scene = Scene::new(History::off()).await;
+    let store = scene.store.clone();
+    let story = Story::new(&store, 1);
+    let actions = ["m.x@1", "d.x@1", "z.x@1", "a.x@1", "k.x@1", "q.x@1", "f.x@1"];
+    story.register(&actions).await;
+    let heard: Vec<_> = (1..=actions.len()).map(|place| (place, None)).collect();
+    story.decide(Direction::Cancel, &heard, &[]).await;
+    let fields = scene.fields(&story.gid).await;
+    let names: Vec<&str> = fields["bells"].split("; ").filter_map(|bell| bell.split(' ').next()).collect();
+    assert_eq!(names, ["a", "d", "f", "k", "m", "q", "z"]);
+}
+
+#[tokio::test]
 async fn only_what_is_final_has_a_time_to_live() {
     let mut scene = Scene::new(History::default()).await;
     let store = scene.store.clone();
@@ -229,6 +243,20 @@ async fn history_tells_of_a_late_outcome() {
     let history = scene.store.inspect().history(&gid(1)).await.expect("the history");
     let lines: Vec<&str> = history.iter().map(|line| &line[25..]).collect();
     assert_eq!(lines, ["ended cancelled", "try of 01 succeeded", "reopened 01"], "only the latest are kept");
+}
+
+#[tokio::test]
+async fn history_tells_no_duration_of_a_late_report() {
+    let scene = Scene::new(History::latest(2)).await;
+    let story = Story::new(&scene.store, 1);
+    story.register(&[STOCK]).await;
+    let first = story.decide(Direction::Cancel, &[(1, None)], &[1]).await;
+    scene.wait(3_600_000);
+    assert_eq!(story.claim("stock", 9).await.len(), 1, "its lease is over");
+    story.finish(&first).await;
+    let history = scene.store.inspect().history(&story.gid).await.expect("the history");
+    let lines: Vec<&str> = history.iter().map(|line| &line[25..]).collect();
+    assert_eq!(lines, ["cancelled 01 after unknown time", "ended cancelled"]);
 }
 
 #[tokio::test]

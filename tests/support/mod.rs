@@ -1,6 +1,7 @@
 //! What the tests share: a bank as a participant made by hand, processes that can be killed, a store that
 //! can be made to fail.
 #![allow(dead_code, unused_imports, reason = "each test uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod bank;
 mod faults;

@@ -1,13 +1,18 @@
 -- A branch: one line of text in the record, such as
 -- `inventory.reserve@1 confirming call=1 try=succeeded arguments=24:9ae0daaf attempts=1 epoch=1 …`.
 
-local SEEN = set_of('succeeded refused')
-local CAUSES = set_of('attempts_exhausted ongoing_too_long handler undecodable unknown_action')
-local CLOSED = set_of('final drive_again parked')
-local UNDECIDED = set_of('trying tried refused')
+local SEEN = { succeeded = true, refused = true }
+local CAUSES = {
+  attempts_exhausted = true, ongoing_too_long = true, handler = true, undecodable = true,
+  unknown_action = true,
+}
+local CLOSED = { final = true, drive_again = true, parked = true }
+local UNDECIDED = { trying = true, tried = true, refused = true }
 local DIRECTION = { confirming = 'confirm', confirmed = 'confirm', cancelling = 'cancel', cancelled = 'cancel' }
-local OPENED = set_of('confirming cancelling')
-local FINAL = set_of('confirmed cancelled')
+-- What is known of the try in each state; a branch may be cancelled whatever it was.
+local TRY_OF = { trying = '', tried = 'succeeded', refused = 'refused', confirming = 'succeeded', confirmed = 'succeeded' }
+local OPENED = { confirming = true, cancelling = true }
+local FINAL = { confirmed = true, cancelled = true }
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
 local TOKEN = '^' .. string.rep('%x', 16) .. '$'
 
@@ -20,8 +25,8 @@ local WORDS = {
   'call', 'runner', 'try', 'arguments', 'result', 'attempts', 'epoch', 'next', 'token', 'lease', 'closed',
   'claimed', 'ongoing', 'unhandled', 'parked', 'since',
 }
-local TIMES = set_of('next lease claimed ongoing unhandled since')
-local NUMBERS = set_of('attempts epoch')
+local TIMES = { next = true, lease = true, claimed = true, ongoing = true, unhandled = true, since = true }
+local NUMBERS = { attempts = true, epoch = true }
 local SHAPES = {
   call = '^%d[%d.]*$',
   runner = TOKEN,
@@ -43,8 +48,7 @@ local ABSENT = { attempts = 0, epoch = 0, next = 0 }
 
 local function parse_words(field, text)
   local branch = { attempts = 0, epoch = 0, next = 0 }
-  for word in string.gmatch(text, '%S+') do
-    local name, value = string.match(word, '^(%l+)=(.+)$')
+  for name, value in string.gmatch(text, '([^ =]+)=?(%S*)') do
     if TIMES[name] then
       branch[name] = moment_of(field, value)
     elseif name == 'closed' and string.find(value, '^rescheduled@') then
@@ -71,10 +75,7 @@ local function check_branch(field, branch)
   if not branch.call or try and not SEEN[try] then
     unreadable(field, 'call or try')
   end
-  if state == 'trying' and try or state == 'tried' and try ~= 'succeeded' then
-    unreadable(field, 'state against try')
-  end
-  if state == 'refused' and try ~= 'refused' or DIRECTION[state] == 'confirm' and try ~= 'succeeded' then
+  if TRY_OF[state] and TRY_OF[state] ~= (try or '') then
     unreadable(field, 'state against try')
   end
   if branch.result and try ~= 'succeeded' then
@@ -116,11 +117,9 @@ local function branch_text(branch)
   local words = { branch.action, branch.state }
   for _, name in ipairs(WORDS) do
     local value = branch[name]
-    if value and value ~= ABSENT[name] then
+    if value ~= ABSENT[name] then
       if TIMES[name] then
         value = moment_text(value)
-      elseif NUMBERS[name] then
-        value = number_text(value)
       elseif value == 'rescheduled' then
         value = 'rescheduled@' .. moment_text(branch.again)
       end

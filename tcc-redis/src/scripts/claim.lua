@@ -29,9 +29,7 @@ local function operate()
     end
   end
   if not repeated then
-    if record.bells[participant] then
-      hush(participant)
-    end
+    hush(participant)
     -- Without its message, a branch that was not taken may be due before the timer says so.
     local at = due_at()
     if at then

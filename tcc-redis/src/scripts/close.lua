@@ -12,9 +12,9 @@ local function answer_of(closed, again)
   return { 'closed', closed, again or 0 }
 end
 
--- How long the drive took, where its claim says.
-local function duration(branch)
-  return branch.claimed and number_text(now - branch.claimed) .. ' ms' or 'unknown time'
+-- How long the drive took, where its own claim says.
+local function duration(branch, current)
+  return current and branch.claimed and now - branch.claimed .. ' ms' or 'unknown time'
 end
 
 local function close_claim(branch, closed, again)
@@ -26,9 +26,6 @@ end
 -- The effect did happen, whoever holds the claim by now; but a drive that knew less than the record must
 -- run again (rule 11).
 local function complete(branch, drive, current)
-  if FINAL[branch.state] then
-    return answer_of('final')
-  end
   if drive.seen ~= (branch.try or 'unknown') then
     if current then
       due_afresh(branch)
@@ -43,9 +40,10 @@ local function complete(branch, drive, current)
   branch.since = nil
   branch.ongoing = nil
   branch.unhandled = nil
-  note(branch.state, ordinal_text(drive.place), 'after', duration(branch))
-  if branch.token and not branch.closed then
-    branch.closed = 'final'
+  note(branch.state, ordinal_text(drive.place), 'after', duration(branch, current))
+  -- A newer claim is its holder's to close: its handler may still run (I4).
+  if current then
+    close_claim(branch, 'final')
   end
   return answer_of('final')
 end
@@ -54,7 +52,7 @@ local function park(branch, drive)
   branch.parked = drive.seen
   branch.since = now
   set_text(branch.place, 'error', drive.error)
-  note('parked', ordinal_text(drive.place), drive.seen, 'after', duration(branch))
+  note('parked', ordinal_text(drive.place), drive.seen, 'after', duration(branch, true))
   return close_claim(branch, 'parked')
 end
 
@@ -74,7 +72,7 @@ local function reschedule(branch, drive)
     branch.unhandled = branch.unhandled or now
   end
   branch.next = now + drive.after_ms
-  note(drive.how, ordinal_text(drive.place), 'after', duration(branch), 'again at', moment_text(branch.next))
+  note(drive.how, ordinal_text(drive.place), 'after', duration(branch, true), 'again at', moment_text(branch.next))
   due_earlier(due.kind == 'earlier' and math.min(due.at, branch.next) or branch.next)
   return close_claim(branch, 'rescheduled', branch.next)
 end
@@ -91,10 +89,16 @@ local function close_one(drive)
   if DIRECTION[branch.state] ~= drive.direction then
     return { 'refused', 'wrong_direction', drive.place }
   end
+  if FINAL[branch.state] and (current or drive.how == 'done') then
+    if current then
+      close_claim(branch, 'final')
+    end
+    return answer_of('final')
+  end
   if drive.how == 'done' then
     return complete(branch, drive, current)
   end
-  if not current or FINAL[branch.state] then
+  if not current then
     return { 'refused', 'stale_epoch', drive.place }
   end
   if drive.how == 'park' then

@@ -47,14 +47,6 @@ local function take_list(read)
   return list
 end
 
-local function set_of(words)
-  local set = {}
-  for word in string.gmatch(words, '%S+') do
-    set[word] = true
-  end
-  return set
-end
-
 -- What cannot be read ends the call before anything is written.
 local function unreadable(field, why)
   error({ field = field, why = why })

@@ -5,11 +5,12 @@ local HEAD = {
   'format', 'gid', 'name', 'key', 'initiator', 'state', 'decision', 'reason', 'decided_by', 'decided_at',
   'begun_at', 'deadline_at', 'lease_until', 'retention_ms', 'ended_at', 'branches', 'bells',
 }
-local MOMENTS = set_of('decided_at begun_at deadline_at lease_until ended_at')
-local REASONS = set_of(
-  'committed aborted panicked dropped deadline_passed initiator_lost operator unnamed_branch unknown_outcome '
-    .. 'outcome_conflict lost_branch pending_call'
-)
+local MOMENTS = { decided_at = true, begun_at = true, deadline_at = true, lease_until = true, ended_at = true }
+local REASONS = {
+  committed = true, aborted = true, panicked = true, dropped = true, deadline_passed = true,
+  initiator_lost = true, operator = true, unnamed_branch = true, unknown_outcome = true,
+  outcome_conflict = true, lost_branch = true, pending_call = true,
+}
 local STATES = {
   trying = { decision = nil, final = false },
   confirming = { decision = 'confirm', final = false },

@@ -218,6 +218,13 @@ fn branch_one_way(old: &Branch, new: &Branch) -> Result<(), String> {
     if old.state == BranchState::Cancelled && learned && new.state == BranchState::Cancelled {
         return Err("a late outcome did not reopen it (rule 6c)".into());
     }
+    // Counted when claimed, or a handler that kills its process would be driven for ever (rule 10).
+    if new.epoch > old.epoch && new.attempts != old.attempts + 1 {
+        return Err(format!(
+            "it was claimed and its attempts went from {} to {}",
+            old.attempts, new.attempts
+        ));
+    }
     if new.epoch < old.epoch {
         return Err(format!("its epoch went back from {} to {}", old.epoch, new.epoch));
     }
