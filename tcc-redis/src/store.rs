@@ -250,7 +250,13 @@ impl Store for RedisStore {
     }
 
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {
-        self.inner.link.connection().await?;
+        let link = &self.inner.link;
+        for shard in 0..self.shards() {
+            // Here the caller hears what a reader's task could only log.
+            let queues: Vec<String> =
+                participants.iter().map(|name| self.keys().queue(shard, name)).collect();
+            link.evaluate(&link.settings.scripts.groups, &queues, &[]).await?;
+        }
         Ok(Box::new(Listener::start(&self.inner.link, process, participants)))
     }
 }

@@ -31,7 +31,7 @@ fn meaning(error: &RedisError) -> (StoreErrorKind, &'static str) {
         (_, "WRONGTYPE") => {
             (Corrupt, "a key of the namespace has another type; see it with `TYPE`, and rename or delete it")
         }
-        (_, "NOPERM") | (ErrorKind::Server(ServerErrorKind::NoPerm), _) => {
+        _ if is_denied(error) => {
             (Misconfigured, "Redis denies this user a command or key; grant it with `ACL SETUSER`")
         }
         (ErrorKind::AuthenticationFailed, _) | (_, "NOAUTH" | "WRONGPASS") => (
@@ -60,4 +60,11 @@ fn meaning(error: &RedisError) -> (StoreErrorKind, &'static str) {
         }
         _ => (Unavailable, "Redis could not be reached or did not answer"),
     }
+}
+
+/// Whether the user lacks a permission. Inside a script Redis says so without the code it has outside.
+fn is_denied(error: &RedisError) -> bool {
+    error.code() == Some("NOPERM")
+        || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
+        || error.detail().is_some_and(|detail| detail.contains("user executing the script can't"))
 }

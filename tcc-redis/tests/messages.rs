@@ -247,6 +247,21 @@ async fn what_a_dead_reader_took_is_removed_and_not_delivered_again() {
 }
 
 #[tokio::test]
+async fn a_claim_removes_its_message_from_whoever_took_it() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    ring(&store, 1).await;
+    let _: String = ask(&mut raw, &["XGROUP", "CREATE", QUEUE, "workers", "0"]).await;
+    let _: redis::Value =
+        ask(&mut raw, &["XREADGROUP", "GROUP", "workers", "slow", "STREAMS", QUEUE, ">"]).await;
+    assert_eq!(Story::new(&store, 1).claim("stock", 5).await.len(), 1);
+    let pending: Vec<redis::Value> = ask(&mut raw, &["XPENDING", QUEUE, "workers", "-", "+", "10"]).await;
+    assert!(pending.is_empty());
+    assert_eq!(length(&mut raw).await, 0);
+}
+
+#[tokio::test]
 async fn readers_end_with_their_listener() {
     let server = Server::volatile().await;
     let store = store(&server.url()).await;

@@ -180,12 +180,34 @@ async fn missing_permissions_are_tried_and_named() {
         ("INFO", "-info"),
         ("EVAL", "-eval"),
         ("EVALSHA", "-evalsha"),
-        ("XADD", "-xadd"),
-        ("HSET", "-hset"),
-        ("ZADD", "-zadd"),
-        ("XREADGROUP", "-xreadgroup"),
-        ("PEXPIREAT", "-pexpireat"),
         ("TIME", "-time"),
+        ("SET", "-set"),
+        ("GET", "-get"),
+        ("DEL", "-del"),
+        ("HSET", "-hset"),
+        ("HMGET", "-hmget"),
+        ("HGET", "-hget"),
+        ("HGETALL", "-hgetall"),
+        ("HEXISTS", "-hexists"),
+        ("HDEL", "-hdel"),
+        ("TYPE", "-type"),
+        ("EXISTS", "-exists"),
+        ("PEXPIREAT", "-pexpireat"),
+        ("PERSIST", "-persist"),
+        ("ZADD", "-zadd"),
+        ("ZRANGE", "-zrange"),
+        ("ZREM", "-zrem"),
+        ("RPUSH", "-rpush"),
+        ("LTRIM", "-ltrim"),
+        ("XGROUP", "-xgroup"),
+        ("XGROUP", "-xgroup|create"),
+        ("XGROUP", "-xgroup|delconsumer"),
+        ("XADD", "-xadd"),
+        ("XREADGROUP", "-xreadgroup"),
+        ("XPENDING", "-xpending"),
+        ("XINFO", "-xinfo"),
+        ("XACK", "-xack"),
+        ("XDEL", "-xdel"),
     ];
     for (command, rule) in denied {
         let () =
@@ -197,7 +219,13 @@ async fn missing_permissions_are_tried_and_named() {
     let url = format!("redis://shop:pw@127.0.0.1:{}/", server.port());
     says(RedisStore::builder(&url), &["denies"]).await;
     let () = ask(&mut raw, &["ACL", "SETUSER", "shop", "reset", "on", ">pw", "~{tcc:*", "+@all"]).await;
-    RedisStore::connect(&url).await.expect("a user of this namespace");
+    let store = RedisStore::connect(&url).await.expect("a user of this namespace");
+    let left: Vec<String> = ask(&mut raw, &["KEYS", "*"]).await;
+    assert_eq!(left, ["{tcc:00}:meta"], "a rehearsal leaves nothing behind");
+    let () = ask(&mut raw, &["ACL", "SETUSER", "shop", "-xgroup"]).await;
+    let listening =
+        store.listen(&"worker".parse().expect("a name"), &["stock".parse().expect("a name")]).await;
+    assert_eq!(listening.err().map(|error| error.kind()), Some(StoreErrorKind::Misconfigured));
     let url = format!("redis://shop:wrong@127.0.0.1:{}/", server.port());
     says(RedisStore::builder(url), &["password"]).await;
 }

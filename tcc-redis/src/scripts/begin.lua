@@ -5,7 +5,7 @@ local GID_SHAPE = '^%w+%-%d%d$'
 -- The state of the transaction that holds the business key, if that is another one that is kept.
 local function find_rival(key)
   local holder = redis.pcall('GET', key)
-  if not holder or holder == GID then
+  if not holder then
     return nil
   end
   if type(holder) ~= 'string' or not string.find(holder, GID_SHAPE) then

@@ -21,7 +21,9 @@ local function objection(heard, conflict, lost)
       return 'unnamed_branch'
     end
   end
-  return unknown and 'unknown_outcome' or nil
+  if unknown then
+    return 'unknown_outcome'
+  end
 end
 
 local function take_inline()

@@ -189,7 +189,7 @@ local function plan_history()
 end
 
 local function keep_time()
-  if type(mark) ~= 'string' or now > (tonumber(mark) or 0) then
+  if now > mark then
     redis.call('SET', CLOCK, number_text(now))
   end
 end

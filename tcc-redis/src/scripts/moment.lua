@@ -3,8 +3,8 @@
 
 local DAY = 86400000
 
-local mark = redis.pcall('GET', CLOCK)
-local now = math.max(clock(), type(mark) == 'string' and tonumber(mark) or 0)
+local mark = tonumber(redis.pcall('GET', CLOCK)) or 0
+local now = math.max(clock(), mark)
 
 local function number_text(number)
   return string.format('%.0f', number)

@@ -17,7 +17,6 @@ end
 
 local function rehearse()
   try('TIME')
-  clear()
   try('SET', key, '1')
   try('GET', key)
   clear()
@@ -46,7 +45,6 @@ local function rehearse()
   try('XGROUP', 'DELCONSUMER', key, 'workers', 'rehearsal')
   try('XACK', key, 'workers', entry)
   try('XDEL', key, entry)
-  clear()
 end
 
 local ok, failed = pcall(rehearse)
@@ -54,4 +52,4 @@ redis.pcall('DEL', key)
 if ok then
   return { 'ok' }
 end
-return { failed.command or 'script', failed.cause or 'failed' }
+return { failed.command, failed.cause }

@@ -96,7 +96,6 @@ local function open_claim(branch, token, lease_ms)
   branch.token = token
   branch.lease = now + lease_ms
   branch.closed = nil
-  branch.again = nil
   branch.claimed = HISTORY_MAX > 0 and now or nil
   note('claimed', ordinal_text(branch.place), DIRECTION[branch.state], 'attempt', branch.attempts)
 end
