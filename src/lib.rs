@@ -89,6 +89,7 @@
 //! | end it by hand | [`Transaction::begin`], [`OpenTransaction`] |
 //! | tell failures apart | [`TransactionError`], [`TryError`], [`Abort`] |
 //! | embed the runtime | [`Runtime::builder`], [`Config`], [`Health`], [`Event`] |
+//! | keep it in Redis | [`RedisStore`], `redis` |
 //! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`] |
 //! | do without macros | [`Action`], [`RuntimeBuilder::actions`], [`Tx::call`] |
 //! | write a store | [`store`], [`machine`], [`record`] |
@@ -98,8 +99,13 @@
 //! | feature | default | gives |
 //! |---|---|---|
 //! | `macros` | yes | the attribute macros |
+//! | `redis` | yes | [`RedisStore`], and its settings in the module `redis` |
+//! | `tls` | no | `rediss://` URLs |
 
 pub use tcc_core::*;
+
+#[cfg(feature = "redis")]
+pub use tcc_redis::{self as redis, RedisStore};
 
 #[cfg(feature = "macros")]
 pub use tcc_macros::{participant, transaction};

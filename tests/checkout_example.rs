@@ -2,135 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a surprise ends the test")]
 
+#[path = "support/checkout.rs"]
+mod checkout;
+
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::Command;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
-const STOCK: &str = "sku,on_hand\ncup,40\nkettle,3\nlamp,0\n";
-const CARDS: &str = "card,limit_cents\ngold,500000\nthin,1000\nblocked,0\n";
-
-/// Every way an order can go, and every way a row can come again.
-const ORDERS: &str = "\
-order,sku,quantity,card,amount_cents,customer,slow_ms
-A-01,cup,1,gold,1250,ann,0
-A-02,cup,2,gold,2500,ann,20
-A-02,cup,2,gold,2500,ann,20
-A-03,lamp,1,gold,900,ann,0
-A-04,kettle,4,gold,8000,ben,0
-A-05,cup,1,blocked,1250,ben,0
-A-06,cup,1,thin,1250,cat,0
-A-07,cup,1,thin,950,cat,0
-A-08,cup,1,gold,1250,dan,2000
-A-09,cup,1,gold,1250,dan,4000
-A-10,unheard-of,1,nobody,1,eve,0
-A-11,kettle,2,gold,4000,eve,0
-A-12,kettle,1,gold,2000,eve,0
-A-13,cup,3,gold,3750,ann,0
-A-14,cup,1,gold,1250,ben,0
-A-15,cup,1,gold,1250,cat,0
-A-16,cup,1,gold,1250,dan,0
-A-17,cup,1,gold,1250,eve,0
-A-18,cup,1,gold,1250,ann,0
-A-01,cup,1,gold,1250,ann,0
-";
-
-/// The example, built with the selection of features that built this test, so that nothing is compiled again.
-fn example() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let profile_directory = test.parent().and_then(Path::parent).unwrap();
-        let profile = match profile_directory.file_name().and_then(OsStr::to_str).unwrap() {
-            "debug" => "dev",
-            other => other,
-        };
-        let selection = std::env::var("TCC_TEST_CARGO_FLAGS").unwrap_or_default();
-        let built = Command::new(env!("CARGO"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--example", "checkout", "--profile", profile, "--target-dir"])
-            .arg(profile_directory.parent().unwrap())
-            .args(selection.split_whitespace())
-            .stdin(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(built.success(), "the example does not build");
-        profile_directory.join("examples").join(format!("checkout{}", std::env::consts::EXE_SUFFIX))
-    })
-}
-
-/// A folder with the files of one shop, gone when the test is.
-struct Shop {
-    folder: PathBuf,
-}
-
-impl Shop {
-    fn new(name: &str) -> Self {
-        let folder =
-            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("checkout-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let shop = Self { folder };
-        fs::write(shop.file("stock.csv"), STOCK).unwrap();
-        fs::write(shop.file("cards.csv"), CARDS).unwrap();
-        let without_slow_banks = ORDERS.replace(",2000\n", ",0\n").replace(",4000\n", ",0\n");
-        fs::write(shop.file("orders.csv"), without_slow_banks).unwrap();
-        shop
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    fn command(&self, command: &str, data: &Path, more: &[&OsStr]) -> Output {
-        let mut checkout = Command::new(example());
-        checkout.arg(command).arg("--data").arg(data).args(more).stdin(Stdio::null());
-        for name in ["orders", "stock", "cards"] {
-            checkout.arg(format!("--{name}")).arg(self.file(name).with_extension("csv"));
-        }
-        checkout.output().unwrap()
-    }
-
-    fn run(&self) -> Output {
-        self.command("run", &self.file("books"), &[])
-    }
-
-    /// What the audit complains about, unless it is content.
-    fn audit(&self, data: &Path) -> Option<String> {
-        complaint(&self.command("audit", data, &[]))
-    }
-}
-
-impl Drop for Shop {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
-
-fn complaint(output: &Output) -> Option<String> {
-    match output.status.code() {
-        Some(0) => None,
-        Some(1) => Some(String::from_utf8_lossy(&output.stderr).into_owned()),
-        _ => panic!("the audit did not end by itself: {output:?}"),
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// The count in a line of the run's table.
-fn count(output: &Output, name: &str) -> u64 {
-    let table = text(&output.stdout);
-    let line = table.lines().find(|line| line.trim_start().starts_with(name));
-    let line = line.unwrap_or_else(|| panic!("no line `{name}` in\n{table}"));
-    line.trim_start()[name.len()..].split_whitespace().next().unwrap().parse().unwrap()
-}
+use checkout::*;
 
 fn copy_books(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
@@ -164,9 +48,29 @@ fn every_order_is_done_wholly_or_not_at_all_and_the_books_prove_it() {
     assert_eq!(shop.audit(&shop.file("books")), None);
 
     let again = shop.run();
-    assert_eq!(again.status.code(), Some(1), "the same books cannot take the orders twice");
+    assert_eq!(
+        again.status.code(),
+        Some(1),
+        "a store that has forgotten the orders must not take them twice"
+    );
     assert!(text(&again.stderr).contains("books already"), "{}", text(&again.stderr));
     assert_eq!(shop.audit(&shop.file("books")), None);
+}
+
+#[test]
+fn what_needs_a_store_that_survives_is_refused_on_the_in_memory_store() {
+    let shop = Shop::new("memory");
+    for (command, flags) in [
+        ("run", ["--crash", "--within=9"]),
+        ("run", ["--participants", "payment"]),
+        ("serve", ["--participants", "payment"]),
+    ] {
+        let refused = shop.command(command, &shop.file("books"), &flags.map(OsStr::new));
+        let said = text(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{command} {flags:?}: {said}");
+        assert!(said.contains("in-memory store") && said.contains("install redis-server"), "{said}");
+    }
+    assert!(!shop.file("books").join("payment.db").exists(), "nothing was begun");
 }
 
 #[test]

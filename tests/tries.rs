@@ -1,5 +1,7 @@
 //! What a try comes to: known or not, heard or not, in time or late.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::time::Duration;
@@ -45,10 +47,14 @@ async fn rule_06b_a_try_that_outlives_its_timeout_is_unknown_and_is_not_torn() {
 
 #[tokio::test]
 async fn rule_06b_a_try_is_bounded_by_the_transactions_deadline() {
-    let (_, bank, runtime) = start().await;
+    let (_, bank, runtime) = impatient(LONG).await;
     bank.script("try", &[Act::Held]);
-    let open = runtime.transaction("transfer").timeout(ms(100)).begin().await.unwrap();
+    let open = runtime.transaction("transfer").timeout(ms(500)).begin().await.unwrap();
     assert_eq!(unknown(open.call("bank.debit@1", &10).await), UnknownTry::TimedOut);
+    assert!(
+        wall_clock() < open.deadline() + SECOND * 3,
+        "it was not waited for as long as the action allows"
+    );
     bank.open_gate();
 }
 
@@ -57,16 +63,18 @@ async fn rule_06b_no_try_begins_once_the_deadline_has_passed() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
     let faulty = Faulty::over(&store);
     let runtime = hosting(&faulty, &bank).sweep_interval(LONG).start().await.unwrap();
-    let open = runtime.transaction("transfer").timeout(ms(100)).begin().await.unwrap();
+    let open = runtime.transaction("transfer").timeout(ms(500)).begin().await.unwrap();
     open.call("bank.debit@1", &10).await.unwrap();
-    // The registration is in time, and its answer is not: the pause before it is repeated takes longer.
-    faulty.fail("register", &[Fault::Lose, Fault::Held]);
+    // The registration is in time, and its answer is not.
+    faulty.fail("register", &[Fault::LateAnswer]);
     let call = tokio::spawn(open.call("bank.debit@1", &20));
-    until("it is registered", || faulty.count("register") == 3).await;
-    tokio::time::sleep(ms(150)).await;
+    until("it is registered", || only(&store).branches.len() == 2).await;
+    until("the deadline", || wall_clock() > open.deadline() + ms(20)).await;
     faulty.open_gate();
-    assert!(call.await.unwrap().is_err());
-    assert_eq!((bank.count("try"), only(&store).branches.len()), (1, 2));
+    assert_eq!(unknown(call.await.unwrap()), UnknownTry::TimedOut);
+    drop(open);
+    until_state(&store, TransactionState::Cancelled).await;
+    assert_eq!(bank.count("try"), 1);
 }
 
 #[tokio::test]
@@ -263,6 +271,23 @@ async fn rule_03_a_try_starts_only_once_its_branch_is_registered() {
     faulty.open_gate();
     run.await.unwrap().unwrap();
     assert_eq!(bank.counts(), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn rule_03_a_record_that_was_acknowledged_and_lost_is_never_created_again() {
+    let (store, bank, runtime) = start().await;
+    let begin = async || {
+        let open = runtime.transaction("transfer").begin().await.unwrap();
+        open.call("bank.debit@1", &10).await.unwrap();
+        store.lose(open.gid());
+        open
+    };
+    let open = begin().await;
+    let Err(TryError::NotRun(refused)) = open.call("bank.debit@1", &20).await else { panic!() };
+    assert_names(&refused, &[open.gid().as_str(), "not known"]);
+    assert_eq!(open.commit().await.unwrap_err().kind(), TransactionErrorKind::Lost);
+    assert_eq!(begin().await.cancel().await.unwrap_err().kind(), TransactionErrorKind::Lost);
+    assert_eq!((store.records(), bank.counts()), (vec![], (2, 0, 2)), "what was tried is cancelled here");
 }
 
 #[tokio::test]

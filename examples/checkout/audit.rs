@@ -226,7 +226,7 @@ fn check_orders(
             |what: String| findings.push(format!("order {} (line {}): {what}", order.id, listed.line));
         let ending = outcomes.map(|outcomes| outcomes.get(&order.id).copied().unwrap_or(Ending::Unknown));
         let Some(transactions) = by_order.remove(order.id.as_str()) else {
-            if ending != Some(Ending::Unknown) {
+            if !matches!(ending, Some(Ending::Unknown | Ending::Untried)) {
                 found("left no trace in the books".to_owned());
             }
             continue;
@@ -251,6 +251,7 @@ fn check_orders(
             Some(Ending::Cancelled) if confirmed > 0 => {
                 found("was reported as cancelled, but is confirmed".to_owned())
             }
+            Some(Ending::Untried) => found("was reported as never tried, but is in the books".to_owned()),
             _ => {}
         }
     }

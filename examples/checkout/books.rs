@@ -17,8 +17,6 @@ use crate::fence;
 pub(crate) enum BookError {
     #[error("the database of the books failed")]
     Database(#[from] sqlx::Error),
-    #[error("{} holds books already: choose a directory without", path.display())]
-    Occupied { path: PathBuf },
     #[error("the fence of {gid}/{branch} says `{state}`, so it cannot be {wanted}")]
     Contradiction { gid: String, branch: String, state: String, wanted: &'static str },
     #[error("the books do not hold what the fence of {gid}/{branch} says: {missing}")]
@@ -46,23 +44,16 @@ impl Books {
         directory.join(name).with_extension("db")
     }
 
-    /// Lays out new books. Old ones are refused: the in-memory store has forgotten which orders they hold, and
-    /// would charge them again.
-    pub(crate) async fn create(
-        directory: &Path,
-        name: &str,
-        schema: &'static str,
-    ) -> Result<Self, BookError> {
-        let path = Self::path(directory, name);
-        if path.exists() {
-            return Err(BookError::Occupied { path });
-        }
+    /// Opens the books of an earlier run, or of another process, or lays out new ones.
+    pub(crate) async fn open(directory: &Path, name: &str, schema: &'static str) -> Result<Self, BookError> {
         let options = SqliteConnectOptions::new()
-            .filename(path)
+            .filename(Self::path(directory, name))
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             // A confirmed branch must still be in the books after a power failure.
-            .synchronous(SqliteSynchronous::Full);
+            .synchronous(SqliteSynchronous::Full)
+            // Other processes may write in the same books.
+            .busy_timeout(Duration::from_secs(10));
         // SQLite has one writer at a time: waiting in the pool is fair and has a limit, waiting for its lock is neither.
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
@@ -79,6 +70,11 @@ impl Books {
 
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, BookError> {
         Ok(self.pool.begin_with("BEGIN IMMEDIATE").await?)
+    }
+
+    /// The orders that these books know of.
+    pub(crate) async fn orders(&self) -> Result<Vec<String>, BookError> {
+        Ok(sqlx::query_scalar("SELECT DISTINCT order_id FROM fence").fetch_all(&self.pool).await?)
     }
 
     /// Writes everything back into the one file that another process then reads.

@@ -12,7 +12,7 @@ use tcc::{Gid, Ordinal};
 use crate::books::BookError;
 
 pub(crate) const SCHEMA: &str = "
-    CREATE TABLE fence (
+    CREATE TABLE IF NOT EXISTS fence (
         gid      TEXT NOT NULL,
         branch   TEXT NOT NULL,
         order_id TEXT NOT NULL,

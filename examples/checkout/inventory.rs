@@ -15,13 +15,13 @@ use crate::tally::Tally;
 pub(crate) const BOOKS: &str = "inventory";
 
 const SCHEMA: &str = "
-    CREATE TABLE stock (
+    CREATE TABLE IF NOT EXISTS stock (
         sku      TEXT PRIMARY KEY NOT NULL,
         on_hand  INTEGER NOT NULL CHECK (on_hand >= 0),
         reserved INTEGER NOT NULL CHECK (reserved >= 0),
         sold     INTEGER NOT NULL CHECK (sold >= 0)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE reservation (
+    CREATE TABLE IF NOT EXISTS reservation (
         gid      TEXT NOT NULL,
         branch   TEXT NOT NULL,
         order_id TEXT NOT NULL,
@@ -92,7 +92,7 @@ impl Inventory {
         quantity: i64,
         _hold: Hold,
     ) -> Result<(), PhaseError> {
-        self.tally.attempt(cx.attempt());
+        self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
         let slot = Slot::new(cx.gid(), cx.branch(), order);
@@ -109,7 +109,7 @@ impl Inventory {
         quantity: i64,
         _hold: TryOutcome<Hold>,
     ) -> Result<(), PhaseError> {
-        self.tally.attempt(cx.attempt());
+        self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
         let slot = Slot::new(cx.gid(), cx.branch(), order);
@@ -124,14 +124,16 @@ impl Inventory {
         opening: &BTreeMap<String, i64>,
         tally: Arc<Tally>,
     ) -> Result<Self, BookError> {
-        let books = Books::create(directory, BOOKS, SCHEMA).await?;
+        let books = Books::open(directory, BOOKS, SCHEMA).await?;
         let mut local = books.begin().await?;
         for (sku, on_hand) in opening {
-            sqlx::query("INSERT INTO stock (sku, on_hand, reserved, sold) VALUES (?, ?, 0, 0)")
-                .bind(sku)
-                .bind(on_hand)
-                .execute(&mut *local)
-                .await?;
+            sqlx::query(
+                "INSERT INTO stock (sku, on_hand, reserved, sold) VALUES (?, ?, 0, 0) ON CONFLICT DO NOTHING",
+            )
+            .bind(sku)
+            .bind(on_hand)
+            .execute(&mut *local)
+            .await?;
         }
         local.commit().await?;
         Ok(Self { books, tally })

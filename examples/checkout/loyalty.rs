@@ -14,12 +14,12 @@ use crate::tally::Tally;
 pub(crate) const BOOKS: &str = "loyalty";
 
 const SCHEMA: &str = "
-    CREATE TABLE account (
+    CREATE TABLE IF NOT EXISTS account (
         customer TEXT PRIMARY KEY NOT NULL,
         pending  INTEGER NOT NULL CHECK (pending >= 0),
         points   INTEGER NOT NULL CHECK (points >= 0)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE award (
+    CREATE TABLE IF NOT EXISTS award (
         gid      TEXT NOT NULL,
         branch   TEXT NOT NULL,
         order_id TEXT NOT NULL,
@@ -88,7 +88,7 @@ impl Loyalty {
         points: i64,
         _promise: Promise,
     ) -> Result<(), PhaseError> {
-        self.tally.attempt(cx.attempt());
+        self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
         let slot = Slot::new(cx.gid(), cx.branch(), order);
@@ -104,7 +104,7 @@ impl Loyalty {
         points: i64,
         _promise: TryOutcome<Promise>,
     ) -> Result<(), PhaseError> {
-        self.tally.attempt(cx.attempt());
+        self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
         let slot = Slot::new(cx.gid(), cx.branch(), order);
@@ -115,7 +115,7 @@ impl Loyalty {
 
 impl Loyalty {
     pub(crate) async fn open(directory: &Path, tally: Arc<Tally>) -> Result<Self, BookError> {
-        Ok(Self { books: Books::create(directory, BOOKS, SCHEMA).await?, tally })
+        Ok(Self { books: Books::open(directory, BOOKS, SCHEMA).await?, tally })
     }
 
     async fn promise(&self, slot: &Slot, customer: &str, points: i64) -> Result<(), LoyaltyError> {

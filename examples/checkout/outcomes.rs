@@ -11,6 +11,8 @@ const HEADER: [&str; 2] = ["order", "outcome"];
 pub(crate) enum Ending {
     Confirmed,
     Cancelled,
+    /// It was cancelled before any branch of it was recorded, as when its process died right after its beginning.
+    Untried,
     /// The run never learned how it ended, or it never began.
     Unknown,
 }
@@ -20,6 +22,7 @@ impl Ending {
         match self {
             Self::Confirmed => "confirmed",
             Self::Cancelled => "cancelled",
+            Self::Untried => "untried",
             Self::Unknown => "unknown",
         }
     }
@@ -46,7 +49,7 @@ pub(crate) fn read(path: &Path) -> Result<Outcomes, FileError> {
     for row in rows::read(path, HEADER)? {
         let refused = |reason| FileError::Row { path: path.to_owned(), line: row.line, reason };
         let [order, name] = row.fields.map_err(refused)?;
-        let ending = [Ending::Confirmed, Ending::Cancelled, Ending::Unknown]
+        let ending = [Ending::Confirmed, Ending::Cancelled, Ending::Untried, Ending::Unknown]
             .into_iter()
             .find(|ending| ending.name() == name)
             .ok_or_else(|| refused(format!("`{name}` is no outcome")))?;

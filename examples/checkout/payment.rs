@@ -16,13 +16,13 @@ use crate::tally::Tally;
 pub(crate) const BOOKS: &str = "payment";
 
 const SCHEMA: &str = "
-    CREATE TABLE card (
+    CREATE TABLE IF NOT EXISTS card (
         card            TEXT PRIMARY KEY NOT NULL,
         available_cents INTEGER NOT NULL CHECK (available_cents >= 0),
         held_cents      INTEGER NOT NULL CHECK (held_cents >= 0),
         charged_cents   INTEGER NOT NULL CHECK (charged_cents >= 0)
     ) STRICT, WITHOUT ROWID;
-    CREATE TABLE charge (
+    CREATE TABLE IF NOT EXISTS charge (
         gid          TEXT NOT NULL,
         branch       TEXT NOT NULL,
         order_id     TEXT NOT NULL,
@@ -98,7 +98,7 @@ impl Payment {
         _slow_ms: u64,
         _authorization: Authorization,
     ) -> Result<(), PhaseError> {
-        self.tally.attempt(cx.attempt());
+        self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
         let slot = Slot::new(cx.gid(), cx.branch(), order);
@@ -115,7 +115,7 @@ impl Payment {
         _slow_ms: u64,
         _authorization: TryOutcome<Authorization>,
     ) -> Result<(), PhaseError> {
-        self.tally.attempt(cx.attempt());
+        self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
         let slot = Slot::new(cx.gid(), cx.branch(), order);
@@ -130,11 +130,12 @@ impl Payment {
         limits: &BTreeMap<String, i64>,
         tally: Arc<Tally>,
     ) -> Result<Self, BookError> {
-        let books = Books::create(directory, BOOKS, SCHEMA).await?;
+        let books = Books::open(directory, BOOKS, SCHEMA).await?;
         let mut local = books.begin().await?;
         for (card, limit_cents) in limits {
             sqlx::query(
-                "INSERT INTO card (card, available_cents, held_cents, charged_cents) VALUES (?, ?, 0, 0)",
+                "INSERT INTO card (card, available_cents, held_cents, charged_cents) VALUES (?, ?, 0, 0)
+                 ON CONFLICT DO NOTHING",
             )
             .bind(card)
             .bind(limit_cents)
@@ -315,9 +316,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_books_are_not_written_over() {
-        let till = Till::open("occupied").await;
-        let again = Payment::open(&till.directory, &BTreeMap::new(), Arc::default()).await;
-        assert!(matches!(again, Err(BookError::Occupied { .. })));
+    async fn books_that_are_opened_again_are_as_they_were() {
+        let till = Till::open("again").await;
+        till.payment.hold(&slot(), "visa", 300).await.unwrap();
+        let limits = BTreeMap::from([("visa".to_owned(), 1000)]);
+        let again = Payment::open(&till.directory, &limits, Arc::default()).await.unwrap();
+        again.charge(&slot(), "visa", 300).await.unwrap();
+        assert_eq!(till.card().await, (700, 0, 300));
     }
 }

@@ -7,8 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
-    pub(crate) fn of(orders: usize) -> Self {
-        if !(std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
+    pub(crate) fn of(orders: usize, shown: bool) -> Self {
+        if !(shown && std::io::stdout().is_terminal() && std::io::stderr().is_terminal()) {
             return Self(None);
         }
         let bar = ProgressBar::new(orders as u64);

@@ -1,5 +1,6 @@
 //! What the run and the audit tell their reader.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Report {
     pub(crate) turned_away: usize,
     pub(crate) took: Duration,
     pub(crate) first_receipt: Option<String>,
+    /// Confirms and cancels that ran in this process, by participant, if some run elsewhere.
+    pub(crate) here: Option<BTreeMap<&'static str, usize>>,
 }
 
 impl fmt::Display for Report {
@@ -46,7 +49,7 @@ impl fmt::Display for Report {
             ("unknown", self.unknown, ""),
             ("parked", self.parked, ""),
             ("unfinished", self.unfinished, ""),
-            ("repeated", self.repeated, "an earlier row's order: answered, not run again"),
+            ("repeated", self.repeated, "orders placed before: answered, not run again"),
             ("retries", self.retries, "confirms and cancels run again, most after a fault on purpose"),
             (
                 "tries turned away",
@@ -58,10 +61,26 @@ impl fmt::Display for Report {
         }
         writeln!(f, "  {:<22}{seconds:>8.2}", "seconds")?;
         writeln!(f, "  {:<22}{per_second:>8.0}", "tx/s")?;
+        if let Some(here) = &self.here {
+            writeln!(f, "\n{}", Here(here))?;
+        }
         match &self.first_receipt {
             Some(receipt) => writeln!(f, "\n  first receipt: {receipt}"),
             None => Ok(()),
         }
+    }
+}
+
+/// What a process did of phase two.
+pub(crate) struct Here<'a>(pub(crate) &'a BTreeMap<&'static str, usize>);
+
+impl fmt::Display for Here<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("  confirms and cancels run in this process:")?;
+        for (place, (participant, count)) in self.0.iter().enumerate() {
+            write!(f, "{} {participant} {count}", if place == 0 { "" } else { "," })?;
+        }
+        Ok(())
     }
 }
 

@@ -1,56 +1,38 @@
 //! The run: every order of the file through the checkout, some at the same time, until nothing is left open.
 
 use std::error::Error;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tcc::record::Record;
 use tcc::{Keyed, Outcome, Runtime, TransactionError, TransactionErrorKind};
 use tokio::task::JoinSet;
 
-use crate::books::Books;
 use crate::checkout::{self, Checkout, Receipt, Refusal};
-use crate::inventory::Inventory;
-use crate::loyalty::Loyalty;
-use crate::opening::Opening;
 use crate::orders::OrderFile;
 use crate::outcomes::{Ending, Outcomes};
-use crate::payment::Payment;
 use crate::progress::Progress;
 use crate::report::Report;
-use crate::store;
-use crate::tally::Tally;
+use crate::shop::Shop;
 
 /// Longer than any retry here takes; what is still open then is reported as unfinished.
 const FINAL_WITHIN: Duration = Duration::from_secs(60);
 
 type Answer = Result<Keyed<Receipt>, TransactionError>;
 
-/// Keeps books in `directory` and returns what was told about each order.
+/// Places every order of the file and returns what was told about each. `shop` is left running.
 pub(crate) async fn run(
     file: &OrderFile,
-    opening: &Opening,
-    directory: &Path,
+    shop: &Shop,
     concurrency: usize,
+    watched: bool,
 ) -> Result<(Report, Outcomes), Box<dyn Error>> {
-    let tally = Arc::new(Tally::default());
-    let inventory = Inventory::open(directory, &opening.stock, Arc::clone(&tally)).await?;
-    let payment = Payment::open(directory, &opening.cards, Arc::clone(&tally)).await?;
-    let loyalty = Loyalty::open(directory, Arc::clone(&tally)).await?;
-    let books = [inventory.books(), payment.books(), loyalty.books()].map(Books::clone);
-    let runtime = Runtime::builder()
-        .store(store::open())
-        .participant(inventory)
-        .participant(payment)
-        .participant(loyalty)
-        .start()
-        .await?;
-    let checkout = Arc::new(Checkout::new(runtime));
+    let checkout = Arc::new(Checkout::new(shop.runtime.clone()));
 
     let mut report = Report { rows: file.orders.len(), bad_rows: file.bad_rows.len(), ..Report::default() };
     let mut outcomes = Outcomes::new();
     let started = Instant::now();
-    let progress = Progress::of(file.orders.len());
+    let progress = Progress::of(file.orders.len(), watched);
     let mut under_way: JoinSet<(String, Answer)> = JoinSet::new();
     for listed in &file.orders {
         if under_way.len() >= concurrency
@@ -69,15 +51,11 @@ pub(crate) async fn run(
     drop(progress);
     report.took = started.elapsed();
 
-    let open = wait_final(checkout.runtime(), outcomes.keys()).await?;
+    let open = wait_final(checkout.runtime(), &mut outcomes).await?;
     report.parked = open.parked;
     report.unfinished = open.unfinished;
-    checkout.runtime().shutdown().await;
-    for books in books {
-        books.close().await;
-    }
-    report.retries = tally.retries();
-    report.turned_away = tally.turned_away();
+    report.retries = shop.tally.retries();
+    report.turned_away = shop.tally.turned_away();
     Ok((report, outcomes))
 }
 
@@ -119,30 +97,36 @@ struct Open {
 }
 
 /// Answers come with the decision; phase two may go on after them, and a shutdown would leave its retries undone.
-async fn wait_final(
-    runtime: &Runtime,
-    orders: impl Iterator<Item = &String>,
-) -> Result<Open, Box<dyn Error>> {
-    let mut keys: Vec<&String> = orders.collect();
+async fn wait_final(runtime: &Runtime, outcomes: &mut Outcomes) -> Result<Open, Box<dyn Error>> {
+    let mut waiting: Vec<(&String, &mut Ending)> = outcomes.iter_mut().collect();
     let give_up = Instant::now() + FINAL_WITHIN;
     let mut open = Open::default();
     loop {
-        let mut waiting = Vec::new();
-        for key in keys {
-            match runtime.outcome_of(checkout::NAME, key).await? {
-                Some(outcome) if outcome.parked > 0 => open.parked += 1,
-                Some(outcome) if !outcome.is_final() => waiting.push(key),
-                // Without a transaction there is nothing to wait for.
-                _ => {}
+        let mut still = Vec::new();
+        for (key, ending) in waiting {
+            // Without a transaction there is nothing to wait for.
+            let Some(outcome) = runtime.outcome_of(checkout::NAME, key).await? else { continue };
+            let Some(record) = runtime.record(&outcome.gid).await? else { continue };
+            if record.parked() > 0 {
+                open.parked += 1;
+            } else if !record.state.is_final() || is_tried_here(&record, runtime) {
+                still.push((key, ending));
+            } else if record.branches.is_empty() {
+                *ending = Ending::Untried;
             }
         }
-        open.unfinished = waiting.len();
-        if waiting.is_empty() || Instant::now() >= give_up {
+        open.unfinished = still.len();
+        if still.is_empty() || Instant::now() >= give_up {
             return Ok(open);
         }
-        keys = waiting;
+        waiting = still;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Whether a try goes on that was too slow for its transaction: it is still to report, and to be cancelled again.
+fn is_tried_here(record: &Record, runtime: &Runtime) -> bool {
+    record.initiator == *runtime.process() && record.branches.iter().any(|branch| branch.known.is_none())
 }
 
 fn ending_of(outcome: &Outcome) -> Ending {

@@ -5,7 +5,7 @@ use crate::__private::{
     ArgumentsReader, ArgumentsWriter, BoxFuture, DecodeError, Payload, TryFailure, TryFn, call,
     decode_outcome, decode_result, encode_try,
 };
-use crate::{ActionPolicy, Call, Participant, PhaseError, TryCx, TryOutcome, Tx};
+use crate::{ActionPolicy, Call, Participant, PhaseError, TransactionError, TryCx, TryOutcome, Tx};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::error::Error;
@@ -231,6 +231,22 @@ impl<T> Codec<T> {
     }
 }
 
+/// The context of a method.
+#[diagnostic::on_unimplemented(
+    message = "the context of this method is `&{C}`, not `&{Self}`",
+    label = "must be `{C}`"
+)]
+pub trait SameContext<C> {
+    /// The identity.
+    fn borrow(context: &C) -> &Self;
+}
+
+impl<C> SameContext<C> for C {
+    fn borrow(context: &C) -> &Self {
+        context
+    }
+}
+
 /// An argument of confirm or cancel that is the try's own.
 #[diagnostic::on_unimplemented(
     message = "confirm or cancel takes `{Self}` where the try takes `{T}`",
@@ -279,3 +295,14 @@ impl<T> CancelGiven<T> for TryOutcome<T> {
         outcome
     }
 }
+
+/// The error of a transaction function.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a transaction",
+    label = "must be `From<tcc::TransactionError>`",
+    note = "give it a variant for the transaction's own errors, with `thiserror`: `Transaction(#[from] tcc::TransactionError)`"
+)]
+pub trait TransactionFailure: From<TransactionError> + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<E: From<TransactionError> + 'static> TransactionFailure for E {}

@@ -26,6 +26,9 @@ pub struct Config {
     pub open_max: usize,
     /// The most branch groups driven at a time in this process. Default 256.
     pub drives_max: usize,
+    /// Whether this process claims phase two with its own decisions, instead of sending messages for all of
+    /// it. Default true.
+    pub phase_two_inline: bool,
     /// The most branches of a transaction. Default 1,000.
     pub branches_max: u32,
     /// The most bytes of one payload. Default 256 KiB.
@@ -63,6 +66,7 @@ impl Default for Config {
             replay_window: Duration::from_secs(3_600),
             open_max: 10_000,
             drives_max: 256,
+            phase_two_inline: true,
             branches_max: 1_000,
             payload_bytes_max: 256 * 1_024,
             transaction_payload_bytes_max: 4 * 1_024 * 1_024,

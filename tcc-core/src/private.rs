@@ -196,7 +196,7 @@ where
 pub async fn run<R, F>(transaction: Transaction, body: F) -> R
 where
     R: TransactionReturn,
-    R::Error: From<TransactionError> + 'static,
+    R::Error: TransactionFailure,
     F: AsyncFnOnce(&Tx) -> R,
 {
     let body = async move |tx: &Tx| body(tx).await.into_result();
@@ -207,14 +207,14 @@ where
 pub async fn run_keyed<R, F>(transaction: KeyedTransaction, body: F) -> R::Keyed
 where
     R: TransactionReturn,
-    R::Error: From<TransactionError> + 'static,
+    R::Error: TransactionFailure,
     F: AsyncFnOnce(&Tx) -> R,
 {
     let body = async move |tx: &Tx| body(tx).await.into_result();
     R::keyed(transaction.execute(body).await.map_err(own))
 }
 
-fn own<E: From<TransactionError> + 'static>(failed: Failed<E>) -> E {
+fn own<E: TransactionFailure>(failed: Failed<E>) -> E {
     match failed {
         Failed::Own(mut error, gid, name) => {
             // A body that returns `TransactionError` itself made it of a try's error, which knows no gid.

@@ -197,21 +197,6 @@ pub enum Known {
     Refused,
 }
 
-impl Known {
-    /// Whether two reports say the same, results aside: a try that ran twice may return twice.
-    #[must_use]
-    pub fn agrees_with(&self, other: &Self) -> bool {
-        self.kind() == other.kind()
-    }
-
-    fn kind(&self) -> Seen {
-        match self {
-            Self::Succeeded(_) => Seen::Succeeded,
-            Self::Refused => Seen::Refused,
-        }
-    }
-}
-
 /// The [`TryOutcome`] a drive was given, without its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -487,11 +472,46 @@ pub fn cut_error(mut text: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::variants;
 
     #[test]
     fn long_errors_are_cut_at_a_character() {
+        let longest = "x".repeat(ERROR_BYTES_MAX);
+        assert_eq!(cut_error(longest.clone()), longest);
+        let cut = cut_error(longest + "x");
+        assert_eq!((cut.len(), cut.ends_with("xx…")), (ERROR_BYTES_MAX, true));
         let cut = cut_error("ä".repeat(400));
-        assert!(cut.len() <= ERROR_BYTES_MAX && cut.ends_with('…'));
+        assert!((ERROR_BYTES_MAX - 1..=ERROR_BYTES_MAX).contains(&cut.len()) && cut.ends_with("ä…"));
         assert_eq!(cut_error("short".into()), "short");
+    }
+
+    #[test]
+    fn states_and_directions_print_as_they_are_stored() {
+        use BranchState as B;
+        use TransactionState as T;
+        let stored = |value: serde_json::Value| value.as_str().expect("text").to_owned();
+        for direction in variants::directions() {
+            assert_eq!(direction.to_string(), stored(serde_json::to_value(direction).unwrap()));
+        }
+        for state in [T::Trying, T::Confirming, T::Confirmed, T::Cancelling, T::Cancelled] {
+            assert_eq!(state.to_string(), stored(serde_json::to_value(state).unwrap()));
+        }
+        for state in
+            [B::Trying, B::Tried, B::Refused, B::Confirming, B::Confirmed, B::Cancelling, B::Cancelled]
+        {
+            assert_eq!(state.to_string(), stored(serde_json::to_value(state).unwrap()));
+        }
+    }
+
+    #[test]
+    fn reasons_and_causes_are_told_apart() {
+        let reasons: std::collections::BTreeSet<_> =
+            variants::reasons().iter().map(ToString::to_string).collect();
+        assert_eq!(reasons.len(), variants::reasons().len());
+        let causes: std::collections::BTreeSet<_> =
+            variants::park_causes().iter().map(ToString::to_string).collect();
+        assert_eq!(causes.len(), variants::park_causes().len());
+        assert!(reasons.union(&causes).all(|text| !text.is_empty()));
+        assert_eq!(format!("{:?}", Token(255)), "00000000000000ff");
     }
 }

@@ -145,7 +145,7 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// What the store's clock says now, guessed from its newest answer. Never ahead of it.
+/// What the store's clock says now, guessed from its answers.
 #[derive(Debug)]
 pub(crate) struct ServerClock {
     seam: Arc<dyn Seam>,
@@ -158,10 +158,14 @@ impl ServerClock {
         Self { seam, heard }
     }
 
-    /// Takes in the time an answer carried.
-    pub(crate) fn hear(&self, now: Timestamp) {
+    /// Takes in the time an answer carried to a question asked then, in [`Seam::elapsed`]. An answer that
+    /// took long says little: the guess is only moved as far as the answer contradicts it.
+    pub(crate) fn hear(&self, now: Timestamp, asked_at: Duration) {
         let elapsed = self.seam.elapsed();
-        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = (now, elapsed);
+        let latest = now + elapsed.saturating_sub(asked_at);
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        let guess = heard.0 + elapsed.saturating_sub(heard.1);
+        *heard = (guess.clamp(now, latest), elapsed);
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -173,5 +177,52 @@ impl ServerClock {
     pub(crate) fn silence(&self) -> Duration {
         let (_, at) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         self.seam.elapsed().saturating_sub(at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Time that stands until it is moved.
+    #[derive(Debug, Default)]
+    struct Stopped(Mutex<Duration>);
+
+    impl Seam for Stopped {
+        fn elapsed(&self) -> Duration {
+            *self.0.lock().unwrap()
+        }
+
+        fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+            std::future::pending().boxed()
+        }
+
+        fn random(&self) -> u64 {
+            0
+        }
+
+        fn spawn(&self, _: BoxFuture<'static, ()>) {}
+    }
+
+    #[test]
+    fn the_servers_time_is_guessed_within_what_its_answers_allow() {
+        let seam = Arc::new(Stopped::default());
+        let at = |ms| Timestamp::from_millis(ms);
+        let clock = ServerClock::new(seam.clone(), at(1_000));
+        let move_to = |ms| *seam.0.lock().unwrap() = Duration::from_millis(ms);
+        move_to(500);
+        assert_eq!(clock.now(), at(1_500));
+
+        // Asked long ago and answered then: the answer is old, and moves nothing.
+        clock.hear(at(1_010), Duration::from_millis(5));
+        assert_eq!((clock.now(), clock.silence()), (at(1_500), Duration::ZERO));
+        // The server is ahead of the guess.
+        clock.hear(at(9_000), Duration::from_millis(490));
+        assert_eq!(clock.now(), at(9_000));
+        // It is behind the guess, however late it answered.
+        clock.hear(at(8_000), Duration::from_millis(450));
+        assert_eq!(clock.now(), at(8_050));
+        move_to(600);
+        assert_eq!((clock.now(), clock.silence()), (at(8_150), Duration::from_millis(100)));
     }
 }

@@ -314,7 +314,8 @@ impl TxInner {
         self.shared.emit(|| Event::Tried { gid: self.gid.clone(), branch: ordinal, outcome: seen, late });
         if late {
             let tx = Arc::clone(self);
-            self.shared.spawn_tracked(async move { tx.report_late(ordinal, known).await });
+            let tries = vec![TryReport { ordinal, known }];
+            self.shared.spawn_tracked(async move { tx.report_late(tries).await });
         }
     }
 
@@ -346,13 +347,19 @@ impl TxInner {
         }
     }
 
-    async fn report_late(self: Arc<Self>, ordinal: Ordinal, known: Known) {
-        let report = Report { tries: vec![TryReport { ordinal, known: known.clone() }] };
-        match self.shared.call(&self.gid, report, LATE_PATIENCE).await {
-            Ok(Ok(reported)) if reported.contains(&Reported::Lost) => self.cancel_here(ordinal, known).await,
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => self.cancel_here(ordinal, known).await,
-            Err(error) => self.shared.trouble("reporting a late outcome", Some(&self.gid), &error),
+    async fn report_late(self: Arc<Self>, tries: Vec<TryReport>) {
+        let report = Report { tries: tries.clone() };
+        let lost: Vec<TryReport> = match self.shared.call(&self.gid, report, LATE_PATIENCE).await {
+            Ok(Ok(reported)) => {
+                let lost =
+                    tries.into_iter().zip(reported).filter(|(_, reported)| *reported == Reported::Lost);
+                lost.map(|(one, _)| one).collect()
+            }
+            Ok(Err(_)) => tries,
+            Err(error) => return self.shared.trouble("reporting a late outcome", Some(&self.gid), &error),
+        };
+        for one in lost {
+            self.cancel_here(one.ordinal, one.known).await;
         }
     }
 
@@ -470,14 +477,23 @@ impl TxInner {
             .iter()
             .map(|(ordinal, branch)| Heard { ordinal: *ordinal, known: branch.known.clone() })
             .collect();
+        // What is not claimed with the decision gets a message.
+        let driven_here = |branch: &LocalBranch| {
+            self.shared.config.phase_two_inline && self.shared.registry.finishes(branch.action.participant())
+        };
+        let branches: Vec<Ordinal> = state
+            .branches
+            .iter()
+            .filter(|(_, branch)| driven_here(branch))
+            .map(|(ordinal, _)| *ordinal)
+            .collect();
         let permit = Arc::clone(&self.shared.drives).try_acquire_owned().ok();
-        let claimed = permit
-            .filter(|_| !state.branches.is_empty())
-            .map(|permit| (Token(self.shared.seam.random()), permit));
+        let claimed =
+            permit.filter(|_| !branches.is_empty()).map(|permit| (Token(self.shared.seam.random()), permit));
         let inline = claimed.as_ref().map(|(token, _)| InlineClaim {
             token: *token,
             lease_ms: self.shared.drive_lease_ms(),
-            branches: state.branches.keys().copied().collect(),
+            branches,
         });
         let decide = Decide {
             direction,
@@ -519,7 +535,10 @@ impl TxInner {
                         TransactionError::new(TransactionErrorKind::Lost, message).of(&self.gid, &self.name)
                     );
                 }
-                Err(error) => return Err(self.undecided(asked, error)),
+                Err(error) => {
+                    self.report_known(known);
+                    return Err(self.undecided(asked, error));
+                }
             };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
         let Decided { decision, state, drives, lost } = decided;
@@ -538,6 +557,20 @@ impl TxInner {
             self.cancel_lost(lost, known).await;
         }
         Ok(Settled { decision, state })
+    }
+
+    /// Outcomes that a decision was to carry are reported without it when it is given up: another may
+    /// have cancelled first, not knowing them (rule 6c).
+    fn report_known(self: &Arc<Self>, heard: Vec<Heard>) {
+        let known = heard.into_iter().filter_map(|heard| {
+            let known = heard.known?;
+            Some(TryReport { ordinal: heard.ordinal, known })
+        });
+        let tries: Vec<TryReport> = known.collect();
+        if !tries.is_empty() {
+            let tx = Arc::clone(self);
+            self.shared.spawn_tracked(async move { tx.report_late(tries).await });
+        }
     }
 
     async fn cancel_lost(&self, lost: Vec<Ordinal>, known: Vec<Heard>) {

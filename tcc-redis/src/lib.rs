@@ -1,1 +1,41 @@
 //! Redis store of the TCC framework.
+//!
+//! [`RedisStore`] keeps every transaction as a hash of plain text, drives its state by Lua scripts, and
+//! carries messages to workers through streams. It needs Redis 7.0 or later, or Valkey, with
+//! `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`; a server that cannot keep the
+//! framework's promises is refused with what to change.
+//!
+//! ```no_run
+//! # async fn connect() -> Result<(), tcc_core::store::StoreError> {
+//! let store = tcc_redis::RedisStore::connect("redis://127.0.0.1/").await?;
+//! for warning in store.warnings() {
+//!     eprintln!("{warning}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What lies in Redis
+//!
+#![doc = include_str!("layout.md")]
+
+mod codec;
+mod connect;
+mod hints;
+mod history;
+mod inspect;
+mod keys;
+mod preflight;
+mod reader;
+mod scripts;
+mod store;
+mod trouble;
+
+pub use connect::RedisStoreBuilder;
+pub use history::History;
+pub use inspect::{Inspector, Waiting};
+pub use preflight::{Durability, Risk, Warning, WarningKind};
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use scripts::script_parts;
+pub use store::RedisStore;

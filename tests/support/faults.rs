@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     fmt,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,6 +28,8 @@ pub(crate) enum Fault {
     Hang,
     /// It waits until the gate is opened, and is then applied.
     Held,
+    /// It is applied, and its answer comes when the gate is opened.
+    LateAnswer,
     Full,
     Corrupt,
 }
@@ -45,6 +48,7 @@ struct Inner {
     plan: BTreeMap<&'static str, VecDeque<Fault>>,
     always: BTreeMap<&'static str, Fault>,
     away: bool,
+    late_listener: bool,
 }
 
 impl fmt::Debug for Faulty {
@@ -71,6 +75,11 @@ impl Faulty {
     /// Whether the store cannot be reached at all.
     pub(crate) fn set_away(&self, away: bool) {
         self.inner.lock().unwrap().away = away;
+    }
+
+    /// Whether this process lets others that wait for messages go first.
+    pub(crate) fn set_late_listener(&self, late: bool) {
+        self.inner.lock().unwrap().late_listener = late;
     }
 
     pub(crate) fn open_gate(&self) {
@@ -102,14 +111,14 @@ impl Faulty {
 
     async fn pass(&self, kind: &'static str) -> Result<(), StoreError> {
         match self.next(kind) {
-            Fault::Pass | Fault::Lose => Ok(()),
+            Fault::Pass | Fault::Lose | Fault::LateAnswer => Ok(()),
             fault => self.come_to(fault).await,
         }
     }
 
     async fn come_to(&self, fault: Fault) -> Result<(), StoreError> {
         match fault {
-            Fault::Pass | Fault::Lose => Ok(()),
+            Fault::Pass | Fault::Lose | Fault::LateAnswer => Ok(()),
             Fault::Refuse => Err(unavailable("connection refused")),
             Fault::Full => Err(StoreError::new(StoreErrorKind::Full, "out of memory")),
             Fault::Corrupt => Err(StoreError::new(StoreErrorKind::Corrupt, "the record is torn")),
@@ -159,6 +168,9 @@ impl Store for Faulty {
         let fault = self.next(kind);
         self.come_to(fault).await?;
         let applied = self.store.apply(gid, op).await;
+        if fault == Fault::LateAnswer {
+            self.come_to(Fault::Held).await?;
+        }
         if fault == Fault::Lose { Err(unavailable("the answer was lost")) } else { applied }
     }
 
@@ -197,6 +209,10 @@ struct Bells {
 #[async_trait]
 impl Doorbells for Bells {
     async fn next(&mut self, max: usize) -> Result<Vec<Doorbell>, StoreError> {
+        let late = self.faulty.inner.lock().unwrap().late_listener;
+        if late {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         let rung = self.bells.next(max).await?;
         match self.faulty.next("bells") {
             Fault::Pass => Ok(rung),

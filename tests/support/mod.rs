@@ -6,14 +6,21 @@ mod bank;
 mod faults;
 mod process;
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 pub(crate) use bank::*;
 pub(crate) use faults::*;
 pub(crate) use process::*;
 use tcc::{
-    Event, Gid, MemoryStore, Runtime, RuntimeBuilder,
-    record::{Record, TransactionState},
+    ActionName, CallId, Event, Gid, MemoryStore, Name, Ordinal, Payload, Runtime, RuntimeBuilder, Timestamp,
+    machine::{Create, Decide, Heard, NewBranch, Op, Register},
+    record::{Direction, Known, Reason, Record, TransactionState},
     store::Store,
 };
 
@@ -120,4 +127,50 @@ pub(crate) fn assert_names(error: &dyn std::error::Error, parts: &[&str]) {
     for part in parts {
         assert!(text.contains(part), "{part:?} is missing in: {text}");
     }
+}
+
+/// Writes a transaction of one tried branch into a store, decided to be confirmed, as a process that died
+/// left it.
+pub(crate) fn leave_behind(store: &MemoryStore, action: &str, arguments: &str, result: &str) -> Gid {
+    let (name, action) = (Name::new("left-behind").unwrap(), ActionName::new(action).unwrap());
+    let now = wall_clock();
+    let gid = Gid::new(now, store.records().len() as u64, 0);
+    let create = Create {
+        gid: gid.clone(),
+        name: name.clone(),
+        key: None,
+        initiator: name.clone(),
+        deadline_at: now + LONG,
+        lease_ms: 60_000,
+        retention_ms: 60_000,
+    };
+    let call = CallId::top(1);
+    let branch = NewBranch { call, runner: None, action, arguments: Payload::from_json(arguments) };
+    let (branches_max, payload_bytes_max) = (1, 1_000);
+    let register = Register { create: Some(create), branches: vec![branch], branches_max, payload_bytes_max };
+    let heard =
+        Heard { ordinal: Ordinal::from_index(0), known: Some(Known::Succeeded(Payload::from_json(result))) };
+    let (direction, reason) = (Direction::Confirm, Reason::Committed);
+    let decide = Decide { direction, reason, by: name, create: None, heard: vec![heard], inline: None };
+    for op in [Op::from(register), Op::from(decide)] {
+        store.apply_now(&gid, &op).0.result.unwrap();
+    }
+    gid
+}
+
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    Timestamp::from_millis(since.as_millis() as u64)
+}
+
+/// A store on a clock that stands until it is moved.
+pub(crate) fn stopped_clock(shards: u16) -> (MemoryStore, Arc<AtomicU64>) {
+    let clock = Arc::new(AtomicU64::new(1_795_000_000_000));
+    let reads = Arc::clone(&clock);
+    let store = MemoryStore::with(shards, move || Timestamp::from_millis(reads.load(Ordering::SeqCst)));
+    (store, clock)
+}
+
+pub(crate) fn move_clock(clock: &AtomicU64, by: Duration) {
+    clock.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
 }

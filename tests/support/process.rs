@@ -10,9 +10,17 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) async fn start(builder: RuntimeBuilder) -> Self {
+        Self::start_with(builder, |builder| builder).await
+    }
+
+    /// Finishes its builder inside its own Tokio runtime.
+    pub(crate) async fn start_with(
+        builder: RuntimeBuilder,
+        finish: impl FnOnce(RuntimeBuilder) -> RuntimeBuilder + Send + 'static,
+    ) -> Self {
         let tokio =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let runtime = tokio.spawn(builder.start()).await.unwrap().unwrap();
+        let runtime = tokio.spawn(async move { finish(builder).start().await }).await.unwrap().unwrap();
         Self { tokio: Some(tokio), runtime }
     }
 

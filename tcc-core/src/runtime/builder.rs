@@ -59,6 +59,11 @@ pub enum StartError {
     /// Two actions have one wire name.
     #[error("action `{0}` is registered twice; give one of them another name or version")]
     ActionTwice(ActionName),
+    /// Phase two of a participant was left to other processes that is not registered here at all.
+    #[error(
+        "`tries_only` names participant `{0}`, which is not registered; register it too, or leave both out"
+    )]
+    TriesOnlyUnknown(Name),
 }
 
 /// Makes a runtime.
@@ -67,6 +72,7 @@ pub struct RuntimeBuilder {
     store: Option<Arc<dyn Store>>,
     seam: Option<Arc<dyn Seam>>,
     offers: Vec<Offer>,
+    tries_only: Vec<String>,
     config: Config,
     stopping: CancellationToken,
 }
@@ -96,6 +102,7 @@ impl RuntimeBuilder {
             store: None,
             seam: None,
             offers: Vec::new(),
+            tries_only: Vec::new(),
             config: Config::default(),
             stopping: CancellationToken::new(),
         }
@@ -133,6 +140,14 @@ impl RuntimeBuilder {
     ) -> Self {
         let actions = actions.into_iter().collect();
         self.offers.push(Offer { name: participant.into(), value: None, actions });
+        self
+    }
+
+    /// Runs only the tries of a hosted participant here, and leaves its confirms and cancels to other
+    /// processes that host it: the decision sends them a message. Nothing of it is final before one of
+    /// them has run.
+    pub fn tries_only(mut self, participant: impl Into<String>) -> Self {
+        self.tries_only.push(participant.into());
         self
     }
 
@@ -178,6 +193,9 @@ impl RuntimeBuilder {
         drives_max: usize,
         /// The most branches of a transaction.
         branches_max: u32,
+        /// Whether a transaction decided here is confirmed or cancelled here at once (the default), or by
+        /// message like any other work, which this process may or may not be the one to take.
+        phase_two_inline: bool,
         /// The most bytes of one payload.
         payload_bytes_max: usize,
         /// The most bytes of all payloads of a transaction.
@@ -206,7 +224,7 @@ impl RuntimeBuilder {
             None => Arc::new(TokioSeam::current().ok_or(StartError::NoTokio)?),
         };
         let config = self.config;
-        let registry = Registry::of(self.offers)?;
+        let registry = Registry::of(self.offers, &self.tries_only)?;
         config.check(registry.hard_limit())?;
         let process = match &config.process {
             Some(process) => process.clone(),
@@ -248,7 +266,7 @@ impl Shared {
     /// Begins the background tasks, and the one that ends them.
     fn work(self: &Arc<Self>) {
         let seam = &*self.seam;
-        let participants = self.registry.participants();
+        let participants = self.registry.finished_here();
         let reader =
             (!participants.is_empty()).then(|| Task::spawn(seam, Arc::clone(self).read_bells(participants)));
         let sweeper = Task::spawn(seam, Arc::clone(self).sweep());
@@ -271,7 +289,7 @@ impl Shared {
                     let Ok(Some(record)) = self.load(gid).await else { continue };
                     let open = record.branches.into_iter().filter(|branch| !branch.state.is_final());
                     let foreign = open
-                        .filter(|branch| self.registry.hosts(branch.action.participant()))
+                        .filter(|branch| self.registry.finishes(branch.action.participant()))
                         .filter(|branch| self.registry.action(&branch.action).is_none());
                     let foreign: BTreeSet<ActionName> = foreign.map(|branch| branch.action).collect();
                     unhandled.extend(foreign.into_iter().map(|action| (gid.clone(), action)));

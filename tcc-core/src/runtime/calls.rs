@@ -55,8 +55,9 @@ impl Shared {
         gid: &Gid,
         op: Op,
     ) -> Result<Result<crate::machine::Answer, Refusal>, StoreError> {
+        let asked_at = self.seam.elapsed();
         let applied = self.in_time(self.store.apply(gid, op)).await?;
-        self.clock.hear(applied.now);
+        self.clock.hear(applied.now, asked_at);
         Ok(applied.result)
     }
 

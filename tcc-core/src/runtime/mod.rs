@@ -212,9 +212,10 @@ impl Runtime {
     pub async fn health(&self) -> Health {
         let shared = &self.shared;
         let store_silence = shared.clock.silence();
+        let asked_at = shared.seam.elapsed();
         let ask = crate::seam::within(&*shared.seam, Duration::from_secs(1), shared.store.now(0));
         let store = match ask.await {
-            Some(answer) => answer.map(|now| shared.clock.hear(now)),
+            Some(answer) => answer.map(|now| shared.clock.hear(now, asked_at)),
             None => {
                 let kind = crate::store::StoreErrorKind::Unavailable;
                 Err(StoreError::new(kind, "the store did not answer within a second"))

@@ -1,6 +1,10 @@
 //! The participants this process hosts.
 
-use std::{any::Any, collections::BTreeMap, sync::Arc};
+use std::{
+    any::Any,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use tokio::sync::Semaphore;
 
@@ -17,6 +21,8 @@ use crate::{
 pub(crate) struct Registry {
     participants: BTreeMap<Name, Option<Arc<dyn Any + Send + Sync>>>,
     actions: BTreeMap<ActionName, Arc<Hosted>>,
+    /// Participants whose phase two is left to other processes.
+    tries_only: BTreeSet<Name>,
 }
 
 /// An action hosted here.
@@ -41,7 +47,7 @@ pub(crate) struct Offer {
 }
 
 impl Registry {
-    pub(crate) fn of(offers: Vec<Offer>) -> Result<Self, StartError> {
+    pub(crate) fn of(offers: Vec<Offer>, tries_only: &[String]) -> Result<Self, StartError> {
         let mut registry = Self::default();
         for offer in offers {
             let participant = Name::new(&offer.name).map_err(StartError::Name)?;
@@ -51,6 +57,13 @@ impl Registry {
             for action in offer.actions {
                 registry.add(&participant, action)?;
             }
+        }
+        for name in tries_only {
+            let name = Name::new(name).map_err(StartError::Name)?;
+            if !registry.participants.contains_key(&name) {
+                return Err(StartError::TriesOnlyUnknown(name));
+            }
+            registry.tries_only.insert(name);
         }
         Ok(registry)
     }
@@ -74,6 +87,16 @@ impl Registry {
 
     pub(crate) fn participants(&self) -> Vec<Name> {
         self.participants.keys().cloned().collect()
+    }
+
+    /// Participants whose confirms and cancels run here.
+    pub(crate) fn finished_here(&self) -> Vec<Name> {
+        self.participants.keys().filter(|name| !self.tries_only.contains(*name)).cloned().collect()
+    }
+
+    /// Whether this participant's confirms and cancels run here.
+    pub(crate) fn finishes(&self, participant: &str) -> bool {
+        self.hosts(participant) && !self.tries_only.contains(participant)
     }
 
     pub(crate) fn hosts(&self, participant: &str) -> bool {

@@ -45,8 +45,9 @@ use crate::{
     time::Timestamp,
 };
 
-/// Server time at the beginning of every sequence.
-pub const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+/// Server time at the beginning of every sequence. It lies far ahead, so that a server that deletes by its
+/// own clock does not take records from under a test that gives the time.
+pub const START: Timestamp = Timestamp::from_millis(4_102_444_800_000);
 /// How long the records of a sequence are kept once final, in milliseconds.
 pub const RETENTION_MS: u64 = 60_000;
 

@@ -11,7 +11,7 @@ use crate::attributes::is_action_name;
 use crate::diagnostics::{self as diag, Errors};
 use crate::given::Given;
 use crate::nearest::nearest;
-use crate::types::{bare, place_of};
+use crate::types::{bare, place_of, referent};
 use quote::{ToTokens, format_ident, quote};
 use std::collections::HashSet;
 use syn::ext::IdentExt;
@@ -121,7 +121,7 @@ impl<'a> Checker<'a> {
             cfgs: copied(&method.item.attrs, &["cfg"]),
             policy: attribute.policy.clone(),
             reads: attribute.reads.clone(),
-            context: inputs.context.map_or_else(|| name.span(), |context| place_of(&context.ty)),
+            context: inputs.context.map(|context| referent(&context.ty).clone()),
             arguments,
             output: output.map(|output| without_self(output, &self.item.self_ty)),
             output_place: output.map_or_else(|| name.span(), place_of),
@@ -218,7 +218,7 @@ impl<'a> Checker<'a> {
         if output.is_none() {
             errors.push(diag::missing_phase_result(method.name()));
         }
-        let context = place_of(&inputs.context?.ty);
+        let context = referent(&inputs.context?.ty).clone();
         if !self.same_arguments(method, &inputs, action) {
             return None;
         }

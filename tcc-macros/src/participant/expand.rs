@@ -12,7 +12,7 @@ use quote::{format_ident, quote, quote_spanned};
 use std::time::Duration;
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
-use syn::{GenericParam, Ident};
+use syn::{GenericParam, Ident, Type};
 
 /// The expansion of a participant without mistakes.
 pub(crate) fn wiring(participant: &Participant) -> TokenStream {
@@ -125,9 +125,10 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
     let output = &action.output;
     let names: Vec<_> = action.arguments.iter().map(|argument| shown(&argument.name)).collect();
     let all_types = action.arguments.iter().map(|argument| &argument.ty);
-    let this = Ident::new("this", Span::mixed_site());
-    let context = Ident::new("context", hidden_at(action.context));
-    let context_argument = quote_spanned!(hidden_at(action.context)=> &#context);
+    let [this, context] = ["this", "context"].map(|name| Ident::new(name, hidden_at(action.method.span())));
+    let context_type = quote!(#framework::TryCx);
+    let borrowed =
+        action.context.as_ref().map(|ty| borrowed_context(participant, ty, &context_type, &context));
     let path = self_path(participant, &action.method);
     let method = shown(&action.method);
     let place = shown_at(action.output_place);
@@ -139,8 +140,7 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
     let place = shown_at(action.method.span());
     let private_here = participant.private_at(place);
     let future = quote_spanned!(place=> impl #private_here::Future<Output = #output> + #private_here::Send);
-    let body =
-        quote_spanned!(place=> async move { #path::#method(&#this, #context_argument, #(#names),*).await });
+    let body = quote_spanned!(place=> async move { #path::#method(&#this, #borrowed, #(#names),*).await });
     quote! {
         #(#cfgs)*
         const #policy: #framework::ActionPolicy = #policy_value;
@@ -160,7 +160,7 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
         #(#cfgs)*
         fn #attempt #generics (
             #this: #private::Arc<#self_type>,
-            #context: #framework::TryCx,
+            #context: #context_type,
             #(#names: #all_types),*
         ) -> #future #conditions {
             #body
@@ -171,6 +171,19 @@ fn functions(participant: &Participant, index: usize, action: &Action) -> TokenS
             #tried_value
         }
     }
+}
+
+/// The context as the method takes it, which the compiler holds against the one there is.
+fn borrowed_context(
+    participant: &Participant,
+    declared: &Type,
+    given: &TokenStream,
+    context: &Ident,
+) -> TokenStream {
+    let place = shown_at(place_of(declared));
+    let private = participant.private_at(place);
+    let given = at(given, place);
+    quote_spanned!(place=> <#declared as #private::SameContext<#given>>::borrow(&#context))
 }
 
 fn field_names(action: &Action) -> Vec<String> {
@@ -275,7 +288,9 @@ fn phase_function(
     let given_value = quote_spanned! {place=>
         <#given_type as #private_here::#given_trait<#reserved>>::from_try(given)
     };
-    let context = quote_spanned!(shown_at(phase.context)=> &context);
+    let context_type = quote!(#framework::#context_type);
+    let context = Ident::new("context", Span::call_site());
+    let borrowed = borrowed_context(participant, &phase.context, &context_type, &context);
     let method = shown(&phase.method);
     let output = &phase.output;
     let place = shown_at(place_of(output));
@@ -285,11 +300,11 @@ fn phase_function(
     let private_here = participant.private_at(place);
     let future = quote_spanned! {place=>
         #private_here::Box::pin(async move {
-            #ended(Self::#method(&this, #context, #(#passed,)* #given_value).await)
+            #ended(Self::#method(&this, #borrowed, #(#passed,)* #given_value).await)
         })
     };
     quote! {
-        #private::hosted_phase(this, |this, context: #framework::#context_type, payload, given| {
+        #private::hosted_phase(this, |this, #context: #context_type, payload, given| {
             let (#(#values,)*) = #arguments(&payload)?;
             let given = #given;
             #private::Result::Ok(#future)

@@ -51,7 +51,8 @@ pub(crate) struct Action {
     pub(crate) cfgs: Vec<Attribute>,
     pub(crate) policy: Policy,
     pub(crate) reads: Vec<OlderVersion>,
-    pub(crate) context: Span,
+    /// The type it borrows as its context; `None` when there was none.
+    pub(crate) context: Option<Type>,
     pub(crate) arguments: Vec<Argument>,
     /// As the client may write it, without `Self`; `None` when it was refused.
     pub(crate) output: Option<TokenStream>,
@@ -89,7 +90,8 @@ pub(crate) enum Mark {
 /// A confirm or a cancel.
 pub(crate) struct Phase {
     pub(crate) method: Ident,
-    pub(crate) context: Span,
+    /// The type it borrows as its context.
+    pub(crate) context: Type,
     /// The try's arguments, as this method declares them.
     pub(crate) arguments: Vec<Type>,
     /// The last argument: what the try returned, or what is known of it.

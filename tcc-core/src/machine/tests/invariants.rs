@@ -182,6 +182,10 @@ fn check_record(record: &Record) {
         (Some(Direction::Cancel), true) => TransactionState::Cancelled,
     };
     assert_eq!(record.state, expected, "the state of {gid} does not follow from its decision and branches");
+    let in_time = |at: Timestamp| at < record.deadline_at;
+    let confirmed_at =
+        record.decision.as_ref().filter(|one| one.direction == Direction::Confirm).map(|one| one.at);
+    assert!(confirmed_at.is_none_or(in_time), "rule 1: {gid} was confirmed at its deadline or after");
     let ended = record.state.is_final();
     assert_eq!(record.ended_at.is_some(), ended, "{gid} is final and has no end, or open and has one");
     assert_eq!(record.expires_at().is_some(), ended, "I10: an open record expires, or a final one does not");

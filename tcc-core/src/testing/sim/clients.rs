@@ -35,6 +35,8 @@ const KEYS: u64 = 5;
 enum Style {
     Join,
     JoinAll,
+    /// Side by side, each registered by itself.
+    Apart,
     OneByOne,
     /// A refused debit is handled: another account pays.
     Fallback,
@@ -92,7 +94,7 @@ impl Client {
             Manner::Dropped,
         ]);
         let style = match dice.chance(5_500) {
-            true => *dice.pick(&[Style::Join, Style::JoinAll, Style::OneByOne]),
+            true => *dice.pick(&[Style::Join, Style::JoinAll, Style::Apart, Style::OneByOne]),
             false => *dice.pick(&[
                 Style::Fallback,
                 Style::Fallback,
@@ -119,7 +121,7 @@ impl Client {
             legs.push(leg(debtor, "debit", from, -amount));
             legs.push(leg(creditor, "credit", to, amount));
         }
-        let refused = leg(*dice.pick::<&str>(&deployed.banks), "debit", ACCOUNTS - 1, -(AMOUNT_MAX as i64));
+        let refused = leg(dice.pick::<&str>(&deployed.banks), "debit", ACCOUNTS - 1, -(AMOUNT_MAX as i64));
         let timeout = if dice.chance(1_500) {
             dice.millis(30, 900)
         } else {
@@ -290,6 +292,14 @@ impl Client {
             Style::JoinAll => {
                 let values = try_join_all(legs.iter().map(|leg| self.call(tx, leg))).await?;
                 values.iter().for_each(|value| self.hear(tx, value));
+            }
+            Style::Apart => {
+                let (debit, credit) =
+                    futures_util::join!(self.heard_call(tx, &legs[0]), self.heard_call(tx, &legs[1]));
+                debit.and(credit)?;
+                for leg in &legs[2..] {
+                    self.heard_call(tx, leg).await?;
+                }
             }
             Style::OneByOne => {
                 for leg in legs {

@@ -26,8 +26,8 @@ pub(super) struct Process(usize);
 /// What is no process: the network, the clients' patience, the faults.
 pub(super) const WORLD: Process = Process(0);
 
-/// The longest a poll takes; the scheduler's clock moves on by as much.
-const POLL_MICROS_MAX: u64 = 8;
+/// One poll in so many is of a task that nobody woke.
+const SPURIOUS: u64 = 100;
 
 type Task = BoxFuture<'static, ()>;
 type Ready = Arc<Mutex<Vec<usize>>>;
@@ -38,6 +38,8 @@ pub(super) struct Executor {
     ready: Ready,
     state: Mutex<State>,
     dice: Mutex<Random>,
+    /// The longest a poll takes; time moves on by as much.
+    poll_micros_max: u64,
 }
 
 #[derive(Default)]
@@ -91,7 +93,7 @@ impl fmt::Debug for Executor {
 }
 
 impl Executor {
-    pub(super) fn new(dice: Random) -> Arc<Self> {
+    pub(super) fn new(dice: Random, poll_micros_max: u64) -> Arc<Self> {
         let world = Life { name: "world".into(), alive: true, paused: false, held: Vec::new() };
         let state = State { lives: vec![world], ..State::default() };
         Arc::new(Self {
@@ -99,6 +101,7 @@ impl Executor {
             ready: Ready::default(),
             state: Mutex::new(state),
             dice: Mutex::new(dice),
+            poll_micros_max,
         })
     }
 
@@ -233,6 +236,12 @@ impl Executor {
                 if ready.is_empty() {
                     return None;
                 }
+                if self.draw().is_multiple_of(SPURIOUS) {
+                    let alarm = self.any();
+                    if let Some(id) = alarm.filter(|alarm| !alarm.queued.swap(true, Ordering::SeqCst)) {
+                        ready.push(id.task);
+                    }
+                }
                 let place = (self.draw() % ready.len() as u64) as usize;
                 ready.swap_remove(place)
             };
@@ -250,11 +259,18 @@ impl Executor {
         }
     }
 
+    /// Any task at all.
+    fn any(&self) -> Option<Arc<Alarm>> {
+        let state = self.state();
+        let least = (self.draw() % (state.spawned as u64 + 1)) as usize;
+        state.tasks.range(least..).next().map(|(_, slot)| Arc::clone(&slot.alarm))
+    }
+
     fn poll(&self, id: usize, mut task: Task, alarm: Arc<Alarm>) {
         alarm.queued.store(false, Ordering::SeqCst);
         let waker = Waker::from(alarm);
         let polled = catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&waker))));
-        self.now_us.fetch_add(1 + self.draw() % POLL_MICROS_MAX, Ordering::SeqCst);
+        self.now_us.fetch_add(1 + self.draw() % self.poll_micros_max, Ordering::SeqCst);
         let mut state = self.state();
         match polled {
             Ok(Poll::Pending) => {
@@ -362,7 +378,7 @@ mod tests {
 
     #[test]
     fn time_moves_from_timer_to_timer() {
-        let executor = Executor::new(Random::new(1));
+        let executor = Executor::new(Random::new(1), 8);
         let seen = Arc::new(Mutex::new(Vec::new()));
         for seconds in [3_600, 1, 60] {
             let (seen, inside) = (Arc::clone(&seen), Arc::clone(&executor));
@@ -384,7 +400,7 @@ mod tests {
                 self.0.spawn(self.1, Box::pin(async { panic!("it ran after its death") }));
             }
         }
-        let executor = Executor::new(Random::new(1));
+        let executor = Executor::new(Random::new(1), 8);
         let process = executor.start_process("p".into());
         let (inside, guard) = (Arc::clone(&executor), SpawnsWhenDropped(Arc::clone(&executor), process));
         let work = async move {
@@ -400,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_paused_process_goes_on_where_it_was() {
-        let executor = Executor::new(Random::new(1));
+        let executor = Executor::new(Random::new(1), 8);
         let process = executor.start_process("p".into());
         let ended = Arc::new(AtomicBool::new(false));
         let (inside, tell) = (Arc::clone(&executor), Arc::clone(&ended));

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::broadcast::{self, error::RecvError};
+
 use super::{
     clients::Client,
     executor::{Process, ProcessSeam, WORLD},
@@ -14,6 +16,7 @@ use super::{
     world::{Outage, World},
 };
 use crate::{
+    event::Event,
     name::Name,
     runtime::{Runtime, StartError},
 };
@@ -65,6 +68,8 @@ async fn live(world: Arc<World>, place: usize, process: Process) {
     };
     world.note(process, format_args!("has started"));
     world.places()[place].runtime = Some(runtime.clone());
+    let watcher = follow(Arc::clone(&world), process, runtime.events());
+    world.executor.spawn(process, Box::pin(watcher));
     let deployed = &world.plan.processes[place];
     if !deployed.initiates {
         return;
@@ -77,6 +82,21 @@ async fn live(world: Arc<World>, place: usize, process: Process) {
         }
         let client = Client::new(&world, process, &runtime, deployed);
         world.executor.spawn(process, Box::pin(client.go()));
+    }
+}
+
+/// Holds what a process tells its subscribers against what is written.
+async fn follow(world: Arc<World>, process: Process, mut events: broadcast::Receiver<Event>) {
+    loop {
+        match events.recv().await {
+            Ok(Event::Decided { gid, decision }) => world.oracle().event_decided(&gid, &decision),
+            Ok(Event::CancelledWithoutRecord { gid, branch, error, .. }) => {
+                world.note(process, format_args!("cancelled {gid}/{branch} without a record: {error:?}"));
+                world.oracle().orphaned((gid, branch), error.is_some());
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 
@@ -97,7 +117,10 @@ async fn start(world: &Arc<World>, place: usize, process: Process) -> Result<Run
         .timeout(TIMEOUT)
         .replay_window(REPLAY_WINDOW)
         .retention(world.plan.retention)
-        .grace(GRACE);
+        .grace(GRACE)
+        .open_max(world.plan.limits.open)
+        .drives_max(world.plan.limits.drives)
+        .branches_max(world.plan.limits.branches);
     for bank in &deployed.banks {
         let teller = Teller { world: Arc::clone(world), process, bank };
         builder = builder.actions(*bank, teller.actions(deployed.old));

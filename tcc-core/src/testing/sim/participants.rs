@@ -9,7 +9,7 @@ use super::{
     executor::Process,
     oracle::{Ending, Phase, RunId, Start},
     plan::{
-        ATTEMPTS_MAX, DRIVE_LEASE, Fault, ONGOING_LIMIT, PHASE_TIMEOUT, RETRY_BASE, RETRY_CAP,
+        ATTEMPTS_MAX, Curse, DRIVE_LEASE, Fault, ONGOING_LIMIT, PHASE_TIMEOUT, RETRY_BASE, RETRY_CAP,
         TRY_HARD_LIMIT, TRY_TIMEOUT,
     },
     world::World,
@@ -119,10 +119,12 @@ impl Teller {
             name,
             1,
             move |cx: TryCx, movement: Movement| attempt.clone().attempt(cx, movement),
-            move |cx: ConfirmCx, _: Movement, _: Hold| confirm.clone().confirm(cx),
-            move |cx: CancelCx, _: Movement, outcome: TryOutcome<Hold>| cancel.clone().cancel(cx, outcome),
+            move |cx: ConfirmCx, movement: Movement, _: Hold| confirm.clone().confirm(cx, movement),
+            move |cx: CancelCx, movement: Movement, outcome: TryOutcome<Hold>| {
+                cancel.clone().cancel(cx, movement, outcome)
+            },
         )
-        .with_policy(policy())
+        .with_policy(policy(self.world.plan.limits.concurrency))
     }
 
     fn newer(&self, name: &str) -> Action {
@@ -132,10 +134,12 @@ impl Teller {
             name,
             2,
             move |cx: TryCx, noted: Noted| attempt.clone().attempt(cx, noted.movement),
-            move |cx: ConfirmCx, _: Noted, _: Hold| confirm.clone().confirm(cx),
-            move |cx: CancelCx, _: Noted, outcome: TryOutcome<Hold>| cancel.clone().cancel(cx, outcome),
+            move |cx: ConfirmCx, noted: Noted, _: Hold| confirm.clone().confirm(cx, noted.movement),
+            move |cx: CancelCx, noted: Noted, outcome: TryOutcome<Hold>| {
+                cancel.clone().cancel(cx, noted.movement, outcome)
+            },
         )
-        .with_policy(policy())
+        .with_policy(policy(self.world.plan.limits.concurrency))
         .reads(1, move |stored: Stored| {
             if world.strikes(|rates| rates.unreadable) {
                 world.fault(process, Fault::PayloadUnreadable);
@@ -170,13 +174,12 @@ impl Teller {
         });
         let after = world.dice().chance(5_000);
         world.sleep_millis(0, 20).await;
-        if !after {
-            if let Some(mishap) = mishap {
-                if let Err(failure) = self.befall_try(mishap, Fault::TryRefused).await {
-                    run.end(Ending::Refused);
-                    return Err(failure);
-                }
-            }
+        if !after
+            && let Some(mishap) = mishap
+            && let Err(failure) = self.befall_try(mishap, Fault::TryRefused).await
+        {
+            run.end(Ending::Refused);
+            return Err(failure);
         }
         self.perhaps_die().await;
         if let Err(refused) = world.books().reserve(self.bank, &place, movement) {
@@ -189,13 +192,12 @@ impl Teller {
         let now = world.executor.now();
         world.note(self.process, format_args!("{} reserves", run.id));
         world.oracle().reserved(&run.id, now);
-        if after {
-            if let Some(mishap) = mishap {
-                if let Err(failure) = self.befall_try(mishap, Fault::TryRefusedAfterEffect).await {
-                    run.end(Ending::Refused);
-                    return Err(failure);
-                }
-            }
+        if after
+            && let Some(mishap) = mishap
+            && let Err(failure) = self.befall_try(mishap, Fault::TryRefusedAfterEffect).await
+        {
+            run.end(Ending::Refused);
+            return Err(failure);
         }
         self.perhaps_die().await;
         world.sleep_millis(0, 20).await;
@@ -227,7 +229,7 @@ impl Teller {
         Ok(())
     }
 
-    async fn confirm(self, cx: ConfirmCx) -> Result<(), PhaseError> {
+    async fn confirm(self, cx: ConfirmCx, movement: Movement) -> Result<(), PhaseError> {
         let start = Start {
             process: self.process,
             gid: cx.gid().clone(),
@@ -236,10 +238,15 @@ impl Teller {
             epoch: cx.epoch(),
             attempt: cx.attempt(),
         };
-        self.phase_two(start).await
+        self.phase_two(start, movement.account).await
     }
 
-    async fn cancel(self, cx: CancelCx, outcome: TryOutcome<Hold>) -> Result<(), PhaseError> {
+    async fn cancel(
+        self,
+        cx: CancelCx,
+        movement: Movement,
+        outcome: TryOutcome<Hold>,
+    ) -> Result<(), PhaseError> {
         let told = match outcome {
             TryOutcome::Succeeded(_) => Seen::Succeeded,
             TryOutcome::Refused => Seen::Refused,
@@ -253,10 +260,10 @@ impl Teller {
             epoch: cx.epoch(),
             attempt: cx.attempt(),
         };
-        self.phase_two(start).await
+        self.phase_two(start, movement.account).await
     }
 
-    async fn phase_two(self, start: Start) -> Result<(), PhaseError> {
+    async fn phase_two(self, start: Start, account: usize) -> Result<(), PhaseError> {
         let world = Arc::clone(&self.world);
         let place: Place = (start.gid.clone(), start.branch);
         let phase = start.phase;
@@ -275,14 +282,19 @@ impl Teller {
         if world.strikes(|rates| rates.parks) {
             mishap = Some(Mishap::Park);
         }
+        match world.plan.cursed.filter(|(cursed, _)| *cursed == account && !world.is_healed()) {
+            Some((_, Curse::Fails)) => mishap = Some(Mishap::Refuse),
+            Some((_, Curse::Kills)) => self.die().await,
+            None => {}
+        }
         let after = mishap != Some(Mishap::Ongoing) && world.dice().chance(4_000);
         world.sleep_millis(0, 20).await;
         let before = mishap.filter(|_| !after);
-        if let Some(mishap) = before {
-            if let Err(error) = self.befall_phase(mishap, Fault::PhaseFailedBeforeEffect).await {
-                run.end(Ending::Failed);
-                return Err(error);
-            }
+        if let Some(mishap) = before
+            && let Err(error) = self.befall_phase(mishap, Fault::PhaseFailedBeforeEffect).await
+        {
+            run.end(Ending::Failed);
+            return Err(error);
         }
         self.perhaps_die().await;
         let effect = match phase {
@@ -296,11 +308,11 @@ impl Teller {
             run.end(Ending::Failed);
             return Err(PhaseError::park("the fence holds the opposite"));
         }
-        if let Some(mishap) = mishap.filter(|_| after) {
-            if let Err(error) = self.befall_phase(mishap, Fault::PhaseFailedAfterEffect).await {
-                run.end(Ending::Failed);
-                return Err(error);
-            }
+        if let Some(mishap) = mishap.filter(|_| after)
+            && let Err(error) = self.befall_phase(mishap, Fault::PhaseFailedAfterEffect).await
+        {
+            run.end(Ending::Failed);
+            return Err(error);
         }
         self.perhaps_die().await;
         world.sleep_millis(0, 20).await;
@@ -345,11 +357,15 @@ impl Teller {
     /// Now and then a handler is what kills its process.
     async fn perhaps_die(&self) {
         if self.world.strikes(|rates| rates.suicide) {
-            self.world.fault(self.process, Fault::CrashInHandler);
-            self.world.kill(self.process);
-            // The dead do nothing more; the executor drops this task.
-            std::future::pending::<()>().await;
+            self.die().await;
         }
+    }
+
+    async fn die(&self) {
+        self.world.fault(self.process, Fault::CrashInHandler);
+        self.world.kill(self.process);
+        // The dead do nothing more; the executor drops this task.
+        std::future::pending::<()>().await;
     }
 }
 
@@ -358,12 +374,12 @@ fn fall(why: &'static str) -> ! {
     resume_unwind(Box::new(why))
 }
 
-fn policy() -> ActionPolicy {
+fn policy(concurrency: usize) -> ActionPolicy {
     ActionPolicy::new()
         .timeout(TRY_TIMEOUT)
         .hard_limit(TRY_HARD_LIMIT)
         .phase_timeout(PHASE_TIMEOUT)
         .ongoing_limit(ONGOING_LIMIT)
-        .concurrency(3)
+        .concurrency(concurrency)
         .retry(RetryPolicy::new().max(ATTEMPTS_MAX).base(RETRY_BASE).cap(RETRY_CAP))
 }

@@ -135,6 +135,23 @@ pub(super) struct Deployed {
     pub(super) initiates: bool,
 }
 
+/// Limits that are sometimes tight.
+#[derive(Clone, Debug)]
+pub(super) struct Limits {
+    pub(super) open: usize,
+    pub(super) drives: usize,
+    pub(super) branches: u32,
+    pub(super) concurrency: usize,
+}
+
+/// What befalls every handler of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Curse {
+    Fails,
+    /// It takes its process with it.
+    Kills,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) shards: u16,
@@ -145,6 +162,10 @@ pub(super) struct Plan {
     /// Whether the second bank keeps fences; the first always does.
     pub(super) fenced: bool,
     pub(super) retention: Duration,
+    pub(super) poll_micros_max: u64,
+    pub(super) limits: Limits,
+    /// What every confirm and cancel of one account does while faults are made.
+    pub(super) cursed: Option<(usize, Curse)>,
     pub(super) rates: Rates,
     pub(super) troubles: Troubles,
 }
@@ -198,24 +219,35 @@ impl Plan {
             true => Some(Duration::from_secs(dice.between(seconds, seconds * 4) / wild)),
             false => None,
         };
-        let troubles = Troubles {
+        let mut troubles = Troubles {
             crash: trouble(8),
             shutdown: trouble(20),
-            pause: trouble(10),
+            pause: trouble(5),
             outage: trouble(12),
             clock: trouble(12),
         };
+        let short = dice.chance(3_000);
+        if short && wild > 0 {
+            // Steps of the clock make records go while late tries still run.
+            troubles.clock = Some(Duration::from_secs(4));
+        }
         Self {
             shards: *dice.pick(&[1, 1, 2, 5]),
             processes: processes(dice),
             transactions: dice.between(5, 24),
             span: dice.millis(8_000, 30_000),
             fenced: dice.chance(5_000),
-            retention: *dice.pick(&[
-                Duration::from_secs(86_400),
-                Duration::from_secs(86_400),
-                RETENTION_LEAST,
-            ]),
+            retention: if short { RETENTION_LEAST } else { Duration::from_secs(86_400) },
+            poll_micros_max: *dice.pick(&[8, 8, 8, 400]),
+            limits: Limits {
+                open: *dice.pick(&[2, 10_000, 10_000]),
+                drives: *dice.pick(&[1, 3, 256, 256]),
+                branches: *dice.pick(&[3, 1_000, 1_000, 1_000]),
+                concurrency: *dice.pick(&[1, 2, 64]),
+            },
+            cursed: (wild > 0 && dice.chance(1_500)).then(|| {
+                (dice.below(ACCOUNTS as u64 - 1) as usize, *dice.pick(&[Curse::Fails, Curse::Kills]))
+            }),
             rates,
             troubles,
         }

@@ -107,10 +107,10 @@ impl Wire {
             return;
         }
         let outage = world.outage(self.place);
-        if outage.is_none() {
-            if let Some(fault) = fate.request {
-                world.fault(self.process, fault);
-            }
+        if outage.is_none()
+            && let Some(fault) = fate.request
+        {
+            world.fault(self.process, fault);
         }
         match outage.or(fate.request) {
             Some(Fault::OutageRefusing | Fault::RequestRefused) => {

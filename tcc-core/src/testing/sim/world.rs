@@ -85,7 +85,7 @@ impl World {
     pub(super) fn new(seed: u64) -> Arc<Self> {
         let mut dice = Random::new(seed);
         let plan = Plan::of(&mut dice.fork());
-        let executor = Executor::new(dice.fork());
+        let executor = Executor::new(dice.fork(), plan.poll_micros_max);
         let skew_ms = Arc::new(AtomicI64::new(0));
         let (clock, skew) = (Arc::clone(&executor), Arc::clone(&skew_ms));
         let store = MemoryStore::with(plan.shards, move || {

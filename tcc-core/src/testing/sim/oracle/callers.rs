@@ -6,7 +6,7 @@ use crate::{
     gid::Gid,
     name::Ordinal,
     outcome::Outcome,
-    record::{Direction, Reason, TransactionState},
+    record::{Decision, Direction, Reason, TransactionState},
     time::Timestamp,
 };
 
@@ -52,6 +52,15 @@ impl Oracle {
         self.answers += 1;
         let checked = self.check_told(caller, now);
         self.check(checked);
+    }
+
+    /// Subscribers were told a decision.
+    pub(in crate::testing::sim) fn event_decided(&mut self, gid: &Gid, decision: &Decision) {
+        let written = self.records.get(gid).and_then(|record| record.decision.as_ref());
+        if written != Some(decision) {
+            let what = format!("{gid}: subscribers heard {decision:?}, and {written:?} is written");
+            self.violate(what);
+        }
     }
 
     /// An operator was told a decision.

@@ -77,7 +77,8 @@ impl Oracle {
             else {
                 continue;
             };
-            if branch.known.is_some() || self.deaths.contains_key(&start.process) {
+            let told = branch.known.is_some() || self.abandoned.contains(&place);
+            if told || self.deaths.contains_key(&start.process) {
                 continue;
             }
             let made_up = self.runs_of(&place).any(|other| {
@@ -104,6 +105,9 @@ impl Oracle {
                     && !self.deaths.contains_key(&run.start.process)
             };
             let fenced = bank == BANKS[0];
+            if self.abandoned.contains(&place) {
+                continue;
+            }
             if fenced || self.runs_of(&place).filter(|run| run.is_try()).any(told) {
                 return Err(format!("{bank} still holds a reservation of {}/{} (I5)", place.0, place.1));
             }

@@ -50,6 +50,9 @@ pub(super) struct Oracle {
     keyed: BTreeMap<String, Vec<Gid>>,
     deaths: BTreeMap<Process, Duration>,
     answers: u64,
+    orphans: u64,
+    /// Branches whose process could not cancel them without a record, and said so: an operator must.
+    abandoned: BTreeSet<Place>,
 }
 
 impl Oracle {
@@ -65,6 +68,8 @@ impl Oracle {
             keyed: BTreeMap::new(),
             deaths: BTreeMap::new(),
             answers: 0,
+            orphans: 0,
+            abandoned: BTreeSet::new(),
         }
     }
 
@@ -86,6 +91,18 @@ impl Oracle {
     /// How many callers got an answer.
     pub(super) fn answers(&self) -> u64 {
         self.answers
+    }
+
+    /// A branch was cancelled by its own process, because its record was gone.
+    pub(super) fn orphaned(&mut self, place: Place, failed: bool) {
+        self.orphans += 1;
+        if failed {
+            self.abandoned.insert(place);
+        }
+    }
+
+    pub(super) fn orphans(&self) -> u64 {
+        self.orphans
     }
 
     pub(super) fn died(&mut self, process: Process, at: Duration) {

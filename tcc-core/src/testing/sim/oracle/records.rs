@@ -176,12 +176,12 @@ fn one_way(gid: &Gid, before: &Record, after: &Record) -> Result<(), String> {
     if before.decision.is_some() && after.branches.len() > before.branches.len() {
         return Err(format!("{gid}: a branch was registered after the decision (I7)"));
     }
-    if before.decision.is_none() {
-        if let Some(decision) = &after.decision {
-            if decision.direction == Direction::Confirm && decision.at >= before.deadline_at {
-                return Err(format!("{gid} was committed after its deadline (rule 1)"));
-            }
-        }
+    if before.decision.is_none()
+        && let Some(decision) = &after.decision
+        && decision.direction == Direction::Confirm
+        && decision.at >= before.deadline_at
+    {
+        return Err(format!("{gid} was committed after its deadline (rule 1)"));
     }
     let same = (&before.name, &before.key, &before.initiator, before.deadline_at, before.retention_ms)
         == (&after.name, &after.key, &after.initiator, after.deadline_at, after.retention_ms);
@@ -217,6 +217,13 @@ fn branch_one_way(old: &Branch, new: &Branch) -> Result<(), String> {
     }
     if old.state == BranchState::Cancelled && learned && new.state == BranchState::Cancelled {
         return Err("a late outcome did not reopen it (rule 6c)".into());
+    }
+    // Counted when claimed, or a handler that kills its process would be driven for ever (rule 10).
+    if new.epoch > old.epoch && new.attempts != old.attempts + 1 {
+        return Err(format!(
+            "it was claimed and its attempts went from {} to {}",
+            old.attempts, new.attempts
+        ));
     }
     if new.epoch < old.epoch {
         return Err(format!("its epoch went back from {} to {}", old.epoch, new.epoch));

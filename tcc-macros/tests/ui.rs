@@ -2,7 +2,9 @@
 //!
 //! The messages are pinned for the toolchain that CI uses, Rust 1.95, in `tests/ui/fail/*.stderr`. Under another
 //! version the compiler's own words may differ; the test fails then and is never skipped. After a change that is meant,
-//! write them anew with `TRYBUILD=overwrite cargo test --test ui`, and read every difference.
+//! write them anew with `TRYBUILD=overwrite cargo test -p tcc-macros --test ui`, and read every difference.
+
+#![allow(clippy::unwrap_used, reason = "a test panics where it fails")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -100,7 +102,7 @@ fn primary_places(stderr: &str) -> Vec<(usize, usize)> {
 
 /// Each constructor of the macros' diagnostics, with the longest piece of its message that has no argument in it.
 fn messages() -> BTreeMap<String, String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tcc-macros/src/diagnostics.rs");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/diagnostics.rs");
     let source = fs::read_to_string(path).unwrap();
     let functions = source.split("\npub(crate) fn ").skip(1);
     let constructors = functions.filter(|function| {

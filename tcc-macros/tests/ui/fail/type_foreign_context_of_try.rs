@@ -1,0 +1,42 @@
+use tcc::{CancelCx, ConfirmCx, PhaseError, TryOutcome};
+
+struct Inventory;
+
+mod other {
+    pub struct TryCx;
+}
+
+#[tcc::participant(name = "inventory")]
+impl Inventory {
+    #[tcc(try, confirm = confirm_reserve, cancel = cancel_reserve)]
+    async fn reserve(&self, _cx: &other::TryCx, _sku: String, qty: u32) -> Result<u64, std::fmt::Error> {
+        Ok(qty.into())
+    }
+
+    async fn confirm_reserve(
+        &self,
+        _cx: &ConfirmCx,
+        _sku: String,
+        _qty: u32,
+        _hold: u64,
+    ) -> Result<(), PhaseError> {
+        Ok(())
+    }
+
+    async fn cancel_reserve(
+        &self,
+        _cx: &CancelCx,
+        _sku: String,
+        _qty: u32,
+        _hold: TryOutcome<u64>,
+    ) -> Result<(), PhaseError> {
+        Ok(())
+    }
+}
+
+fn used(tx: &tcc::Tx) {
+    let _ = tcc::Runtime::builder().participant(Inventory);
+    let _ = InventoryTcc::new(tx).reserve("anvil".to_owned(), 2);
+}
+
+fn main() {}

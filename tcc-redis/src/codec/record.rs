@@ -1,0 +1,277 @@
+//! Reads a record out of its hash.
+//!
+//! What is read is checked as the scripts check it: closed sets, what must hold between fields, payloads
+//! against their seals. Half of the single-bit flips in an append-only file pass Redis unnoticed.
+
+use std::collections::BTreeMap;
+
+use tcc_core::{
+    ActionName, CallId, Gid, Name, Payload, Timestamp,
+    record::{
+        Bell, Branch, BranchState, Claim, Closed, Decision, Direction, FORMAT, Parked, Record, Seen, Token,
+        TransactionState,
+    },
+};
+
+use super::text::{Unreadable, moment, seal_of, word_of};
+
+/// The fields of a record's hash.
+pub(crate) struct Fields(BTreeMap<String, String>);
+
+impl Fields {
+    /// Takes names and values as Redis answered them.
+    pub(crate) fn new(pairs: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, Unreadable> {
+        let mut fields = BTreeMap::new();
+        for (name, value) in pairs {
+            let name = String::from_utf8_lossy(&name).into_owned();
+            let value = String::from_utf8(value).map_err(|_| Unreadable::new(&name, "no text"))?;
+            fields.insert(name, value);
+        }
+        Ok(Self(fields))
+    }
+
+    fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn text(&self, name: &str) -> Result<&str, Unreadable> {
+        self.optional(name).ok_or_else(|| Unreadable::new(name, "missing"))
+    }
+
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Unreadable> {
+        self.text(name)?.parse().map_err(|_| Unreadable::new(name, "no number"))
+    }
+
+    fn name(&self, name: &str) -> Result<Name, Unreadable> {
+        Name::new(self.text(name)?).map_err(|_| Unreadable::new(name, "no name"))
+    }
+
+    fn moment(&self, name: &str) -> Result<Timestamp, Unreadable> {
+        moment(name, self.text(name)?)
+    }
+
+    fn optional_moment(&self, name: &str) -> Result<Option<Timestamp>, Unreadable> {
+        self.optional(name).map(|text| moment(name, text)).transpose()
+    }
+}
+
+/// Reads a record.
+pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
+    if fields.text("format")? != FORMAT.to_string() {
+        return Err(Unreadable::new("format", "another version: upgrade this process"));
+    }
+    if fields.text("gid")? != gid.as_str() {
+        return Err(Unreadable::new("gid", "another"));
+    }
+    let key = fields.optional("key").map(|key| key.parse());
+    let count: u32 = fields.number("branches")?;
+    let branches = (1..=count).map(|place| branch(fields, place)).collect::<Result<Vec<_>, _>>()?;
+    let record = Record {
+        format: FORMAT,
+        gid: gid.clone(),
+        name: fields.name("name")?,
+        key: key.transpose().map_err(|_| Unreadable::new("key", "no key"))?,
+        initiator: fields.name("initiator")?,
+        state: word_of("state", fields.text("state")?)?,
+        decision: decision(fields)?,
+        begun_at: fields.moment("begun_at")?,
+        deadline_at: fields.moment("deadline_at")?,
+        lease_until: fields.moment("lease_until")?,
+        retention_ms: fields.number("retention_ms")?,
+        ended_at: fields.optional_moment("ended_at")?,
+        branches,
+        bells: bells(fields.optional("bells").unwrap_or_default())?,
+    };
+    check(&record)?;
+    Ok(record)
+}
+
+fn decision(fields: &Fields) -> Result<Option<Decision>, Unreadable> {
+    let Some(direction) = fields.optional("decision") else {
+        let stray =
+            ["reason", "decided_by", "decided_at"].into_iter().find(|name| fields.optional(name).is_some());
+        return stray.map_or(Ok(None), |name| Err(Unreadable::new(name, "against decision")));
+    };
+    Ok(Some(Decision {
+        direction: word_of("decision", direction)?,
+        reason: word_of("reason", fields.text("reason")?)?,
+        by: fields.name("decided_by")?,
+        at: fields.moment("decided_at")?,
+    }))
+}
+
+fn bells(text: &str) -> Result<BTreeMap<Name, Bell>, Unreadable> {
+    let strange = || Unreadable::new("bells", "no bell");
+    let mut bells = BTreeMap::new();
+    for bell in text.split("; ").filter(|bell| !bell.is_empty()) {
+        let (name, words) = bell.split_once(" rung=").ok_or_else(strange)?;
+        let (count, words) = words.split_once(" again=").ok_or_else(strange)?;
+        let (again, _entry) = words.split_once(" entry=").ok_or_else(strange)?;
+        let name = Name::new(name).map_err(|_| strange())?;
+        let count = count.parse().map_err(|_| strange())?;
+        bells.insert(name, Bell { count, again_at: moment("bells", again)? });
+    }
+    Ok(bells)
+}
+
+/// The words of a branch's line.
+struct Words<'a> {
+    field: &'a str,
+    words: BTreeMap<&'a str, &'a str>,
+}
+
+impl<'a> Words<'a> {
+    fn get<T>(
+        &self,
+        name: &str,
+        read: impl FnOnce(&str, &'a str) -> Result<T, Unreadable>,
+    ) -> Result<Option<T>, Unreadable> {
+        self.words.get(name).map(|text| read(self.field, text)).transpose()
+    }
+
+    fn number<T: std::str::FromStr + Default>(&self, name: &str) -> Result<T, Unreadable> {
+        let read = |field: &str, text: &str| text.parse().map_err(|_| Unreadable::new(field, "no number"));
+        Ok(self.get(name, read)?.unwrap_or_default())
+    }
+
+    fn moment(&self, name: &str) -> Result<Option<Timestamp>, Unreadable> {
+        self.get(name, moment)
+    }
+
+    fn token(&self, name: &str) -> Result<Option<Token>, Unreadable> {
+        self.get(name, |field, text| {
+            let number = u64::from_str_radix(text, 16).ok().filter(|_| text.len() == 16);
+            number.map(Token).ok_or_else(|| Unreadable::new(field, "no token"))
+        })
+    }
+}
+
+const WORDS: [&str; 16] = [
+    "call",
+    "runner",
+    "try",
+    "arguments",
+    "result",
+    "attempts",
+    "epoch",
+    "next",
+    "token",
+    "lease",
+    "closed",
+    "claimed",
+    "ongoing",
+    "unhandled",
+    "parked",
+    "since",
+];
+
+fn branch(fields: &Fields, place: u32) -> Result<Branch, Unreadable> {
+    let field = format!("{place:02}");
+    let strange = |why| Unreadable::new(&field, why);
+    let mut parts = fields.text(&field)?.split(' ');
+    let (action, state) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let words = parts.map(|word| word.split_once('=').filter(|(name, _)| WORDS.contains(name)));
+    let words: Option<BTreeMap<&str, &str>> = words.collect();
+    let words = Words { field: &field, words: words.ok_or_else(|| strange("no such word"))? };
+    let call = words.get("call", |_, text| CallId::new(text).map_err(|_| strange("no call")))?;
+    let closed = words.get("closed", |field, text| match text.strip_prefix("rescheduled@") {
+        Some(at) => Ok(Closed::Rescheduled(moment(field, at)?)),
+        None => word_of(field, text),
+    })?;
+    let claim = match (words.token("token")?, words.moment("lease")?) {
+        (Some(token), Some(until)) => Some(Claim { token, until, closed }),
+        (None, None) if closed.is_none() => None,
+        _ => return Err(strange("claim")),
+    };
+    let parked = match (words.get("parked", word_of)?, words.moment("since")?) {
+        (Some(cause), Some(at)) => Some(Parked { cause, at }),
+        (None, None) => None,
+        _ => return Err(strange("parked")),
+    };
+    Ok(Branch {
+        call: call.ok_or_else(|| strange("no call"))?,
+        runner: words.token("runner")?,
+        action: ActionName::new(action).map_err(|_| strange("no action"))?,
+        state: word_of(&field, state)?,
+        arguments: payload(fields, &words, "arguments")?,
+        known: words.get("try", word_of)?,
+        result: payload(fields, &words, "result")?,
+        attempts: words.number("attempts")?,
+        epoch: words.number("epoch")?,
+        claim,
+        next_attempt_at: words.moment("next")?.unwrap_or_default(),
+        ongoing_since: words.moment("ongoing")?,
+        unhandled_since: words.moment("unhandled")?,
+        parked,
+        last_error: fields.optional(&format!("{field}.error")).map(str::to_owned),
+    })
+}
+
+fn payload(fields: &Fields, words: &Words<'_>, name: &str) -> Result<Option<Payload>, Unreadable> {
+    let field = format!("{}.{name}", words.field);
+    match (words.words.get(name), fields.optional(&field)) {
+        (Some(seal), Some(text)) => {
+            let payload = Payload::from_json(text);
+            let whole = seal_of(&payload) == *seal;
+            whole.then_some(Some(payload)).ok_or_else(|| Unreadable::new(field, "checksum"))
+        }
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(Unreadable::new(field, "missing")),
+        (None, Some(_)) => Err(Unreadable::new(field, "unexpected")),
+    }
+}
+
+/// What must hold between fields (invariants I1, I3 and I5).
+fn check(record: &Record) -> Result<(), Unreadable> {
+    let decided = record.decision.as_ref().map(|decision| decision.direction);
+    let (direction, ended) = match record.state {
+        TransactionState::Trying => (None, false),
+        TransactionState::Confirming => (Some(Direction::Confirm), false),
+        TransactionState::Confirmed => (Some(Direction::Confirm), true),
+        TransactionState::Cancelling => (Some(Direction::Cancel), false),
+        TransactionState::Cancelled => (Some(Direction::Cancel), true),
+    };
+    if decided != direction {
+        return Err(Unreadable::new("decision", "against state"));
+    }
+    if record.ended_at.is_some() != ended {
+        return Err(Unreadable::new("ended_at", "against state"));
+    }
+    if !record.bells.is_empty() && (direction.is_none() || ended) {
+        return Err(Unreadable::new("bells", "against state"));
+    }
+    for (ordinal, branch) in record.branches() {
+        check_branch(branch, decided).map_err(|why| Unreadable::new(ordinal.to_string(), why))?;
+    }
+    if decided.is_some() && ended != record.branches.iter().all(|branch| branch.state.is_final()) {
+        return Err(Unreadable::new("state", "against branches"));
+    }
+    Ok(())
+}
+
+fn check_branch(branch: &Branch, decided: Option<Direction>) -> Result<(), &'static str> {
+    let refused = branch.known == Some(Seen::Refused);
+    let succeeded = branch.known == Some(Seen::Succeeded);
+    let consistent = match (branch.state, decided) {
+        (BranchState::Trying, None) => branch.known.is_none(),
+        (BranchState::Tried, None)
+        | (BranchState::Confirming | BranchState::Confirmed, Some(Direction::Confirm)) => succeeded,
+        (BranchState::Refused, None)
+        | (BranchState::Cancelling | BranchState::Cancelled, Some(Direction::Confirm)) => refused,
+        (BranchState::Cancelling | BranchState::Cancelled, Some(Direction::Cancel)) => true,
+        _ => return Err("against decision"),
+    };
+    if !consistent || branch.known == Some(Seen::Unknown) {
+        return Err("state against try");
+    }
+    if branch.result.is_some() && !succeeded {
+        return Err("result against try");
+    }
+    if (branch.epoch > 0) != branch.claim.is_some() || decided.is_none() && branch.claim.is_some() {
+        return Err("epoch against claim");
+    }
+    if branch.parked.is_some() && branch.state.open_direction().is_none() {
+        return Err("state against parked");
+    }
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Reads the answers of scripts.
+
+use std::str::FromStr;
+
+use redis::Value;
+use serde::de::DeserializeOwned;
+use tcc_core::{
+    CallId, Gid, Name, Ordinal, Payload, Timestamp, TryOutcome,
+    machine::{Alive, Answer, Begun, Closes, Decided, Drive, Op, Refusal, Registered, Reported, Swept},
+    record::{Closed, Decision, Direction, Reason},
+    store::{Applied, StoreError, StoreErrorKind},
+};
+
+use super::text::{Unreadable, word_of};
+
+/// What a script answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// The operation was applied or refused.
+    Applied(Applied),
+    /// Nothing was written: these keys must be declared.
+    Need(Vec<String>),
+    /// Nothing was written: the record cannot be read.
+    Unreadable(Unreadable),
+}
+
+type Read<T> = Result<T, StoreError>;
+
+/// An answer that this version does not understand.
+fn strange(what: &str) -> StoreError {
+    StoreError::new(
+        StoreErrorKind::Corrupt,
+        format!("an answer of the store cannot be read ({what}); are its scripts replaced or truncated?"),
+    )
+}
+
+/// The values of an answer, taken one by one.
+pub(crate) struct Values(std::vec::IntoIter<Value>);
+
+impl Values {
+    pub(crate) fn new(value: Value) -> Read<Self> {
+        match value {
+            Value::Array(values) => Ok(Self(values.into_iter())),
+            _ => Err(strange("no list")),
+        }
+    }
+
+    fn next(&mut self) -> Read<Value> {
+        self.0.next().ok_or_else(|| strange("too short"))
+    }
+
+    pub(crate) fn text(&mut self) -> Read<String> {
+        match self.next()? {
+            Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| strange("no text")),
+            Value::SimpleString(text) => Ok(text),
+            Value::Int(number) => Ok(number.to_string()),
+            _ => Err(strange("no text")),
+        }
+    }
+
+    fn parsed<T: FromStr>(&mut self) -> Read<T> {
+        self.text()?.parse().map_err(|_| strange("no value"))
+    }
+
+    fn word<T: DeserializeOwned>(&mut self) -> Read<T> {
+        let text = self.text()?;
+        word_of("", &text).map_err(|_| strange("no such word"))
+    }
+
+    fn flag(&mut self) -> Read<bool> {
+        Ok(self.text()? == "1")
+    }
+
+    pub(crate) fn moment(&mut self) -> Read<Timestamp> {
+        self.parsed().map(Timestamp::from_millis)
+    }
+
+    /// A number that is absent when negative.
+    fn optional(&mut self) -> Read<Option<u64>> {
+        let number: i64 = self.parsed()?;
+        Ok(u64::try_from(number).ok())
+    }
+
+    fn ordinal(&mut self) -> Read<Ordinal> {
+        self.parsed()
+    }
+
+    fn payload(&mut self) -> Read<Payload> {
+        self.text().map(Payload::from_json)
+    }
+
+    fn outcome(&mut self) -> Read<TryOutcome<Payload>> {
+        let (word, result) = (self.text()?, self.payload()?);
+        match word.as_str() {
+            "succeeded" => Ok(TryOutcome::Succeeded(result)),
+            "refused" => Ok(TryOutcome::Refused),
+            "unknown" => Ok(TryOutcome::Unknown),
+            _ => Err(strange("no outcome")),
+        }
+    }
+
+    pub(crate) fn values(&mut self) -> Read<Self> {
+        Self::new(self.next()?)
+    }
+
+    pub(crate) fn list<T>(&mut self, read: impl Fn(&mut Self) -> Read<T>) -> Read<Vec<T>> {
+        let mut values = self.values()?;
+        let mut list = Vec::with_capacity(values.0.len());
+        while values.0.len() > 0 {
+            list.push(read(&mut values)?);
+        }
+        Ok(list)
+    }
+}
+
+/// Reads the answer to an operation.
+pub(crate) fn reply(op: &Op, value: Value) -> Read<Reply> {
+    let mut values = Values::new(value)?;
+    let (status, now) = (values.text()?, values.moment()?);
+    let result = match status.as_str() {
+        "ok" => Ok(answer(op, &mut values)?),
+        "refused" => Err(refusal(&mut values.values()?)?),
+        "need" => return Ok(Reply::Need(values.list(Values::text)?)),
+        "unreadable" => return Ok(Reply::Unreadable(Unreadable::new(values.text()?, values.text()?))),
+        _ => return Err(strange("no status")),
+    };
+    Ok(Reply::Applied(Applied { now, result }))
+}
+
+fn answer(op: &Op, values: &mut Values) -> Read<Answer> {
+    Ok(match op {
+        Op::Begin(_) => Answer::Begun(match values.text()?.as_str() {
+            "new" => Begun::New,
+            "taken" => Begun::Taken(values.parsed::<Gid>()?),
+            _ => return Err(strange("no begin")),
+        }),
+        Op::Register(_) => Answer::Registered(values.list(|values| {
+            let mut values = values.values()?;
+            let (ordinal, yours) = (values.ordinal()?, values.flag()?);
+            Ok(Registered { ordinal, yours, outcome: values.outcome()? })
+        })?),
+        Op::Report(_) => Answer::Reported(values.list(reported)?),
+        Op::Decide(_) => {
+            let (direction, reason) = (values.word()?, values.word()?);
+            let decision = Decision { direction, reason, by: values.parsed::<Name>()?, at: values.moment()? };
+            let state = values.word()?;
+            let drives = values.list(|values| drive(values, direction, reason))?;
+            Answer::Decided(Decided { decision, state, drives, lost: values.list(Values::ordinal)? })
+        }
+        Op::Claim(_) => {
+            let drives = values.next()?;
+            let (direction, reason) = (values.word()?, values.word()?);
+            let mut drives = Values::new(Value::Array(vec![drives]))?;
+            Answer::Claimed(drives.list(|values| drive(values, direction, reason))?)
+        }
+        Op::Renew(_) => Answer::Renewed(values.list(Values::flag)?),
+        Op::KeepAlive(_) => Answer::Alive(match values.text()?.as_str() {
+            "" => Alive::Undecided,
+            word => Alive::Decided(word_of("", word).map_err(|_| strange("no direction"))?),
+        }),
+        Op::Close(_) => {
+            let state = values.word()?;
+            Answer::Closed(Closes { state, drives: values.list(|values| closed(&mut values.values()?))? })
+        }
+        Op::Sweep(_) => Answer::Swept(Swept {
+            decided: match values.text()?.as_str() {
+                "" => None,
+                word => Some(word_of("", word).map_err(|_| strange("no reason"))?),
+            },
+            rung: values.parsed()?,
+            next: values.optional()?.map(Timestamp::from_millis),
+        }),
+        Op::Redrive(_) => Answer::Redriven(values.parsed()?),
+    })
+}
+
+fn reported(values: &mut Values) -> Read<Reported> {
+    Ok(match values.text()?.as_str() {
+        "recorded" => Reported::Recorded,
+        "late" => Reported::Late,
+        "again" => Reported::Again,
+        "conflict" => Reported::Conflict,
+        "lost" => Reported::Lost,
+        _ => return Err(strange("no report")),
+    })
+}
+
+fn drive(values: &mut Values, decided: Direction, reason: Reason) -> Read<Drive> {
+    let mut values = values.values()?;
+    let (ordinal, action) = (values.ordinal()?, values.parsed()?);
+    let (direction, epoch, attempt) = (values.word()?, values.parsed()?, values.parsed()?);
+    let (has_arguments, arguments) = (values.flag()?, values.payload()?);
+    Ok(Drive {
+        ordinal,
+        action,
+        direction,
+        epoch,
+        attempt,
+        arguments: has_arguments.then_some(arguments),
+        outcome: values.outcome()?,
+        ongoing_ms: values.optional()?,
+        unhandled_ms: values.optional()?,
+        lease_ms: values.parsed()?,
+        decided,
+        reason,
+    })
+}
+
+fn closed(values: &mut Values) -> Read<Result<Closed, Refusal>> {
+    match values.text()?.as_str() {
+        "closed" => {
+            let (word, again) = (values.text()?, values.moment()?);
+            Ok(Ok(match word.as_str() {
+                "final" => Closed::Final,
+                "drive_again" => Closed::DriveAgain,
+                "parked" => Closed::Parked,
+                "rescheduled" => Closed::Rescheduled(again),
+                _ => return Err(strange("no close")),
+            }))
+        }
+        "refused" => Ok(Err(refusal(values)?)),
+        _ => Err(strange("no close")),
+    }
+}
+
+fn refusal(values: &mut Values) -> Read<Refusal> {
+    Ok(match values.text()?.as_str() {
+        "not_found" => Refusal::NotFound,
+        "too_late_to_create" => Refusal::TooLateToCreate,
+        "gid_taken" => Refusal::GidTaken,
+        "already_decided" => Refusal::AlreadyDecided(values.word()?),
+        "deadline_passed" => Refusal::DeadlinePassed,
+        "call_mismatch" => Refusal::CallMismatch(values.parsed::<CallId>()?),
+        "too_many_branches" => Refusal::TooManyBranches { max: values.parsed()? },
+        "too_many_payload_bytes" => Refusal::TooManyPayloadBytes { max: values.parsed()? },
+        "not_decided" => Refusal::NotDecided,
+        "no_such_branch" => Refusal::NoSuchBranch(values.ordinal()?),
+        "wrong_direction" => Refusal::WrongDirection(values.ordinal()?),
+        "stale_epoch" => Refusal::StaleEpoch(values.ordinal()?),
+        "not_parked" => Refusal::NotParked,
+        _ => return Err(strange("no refusal")),
+    })
+}

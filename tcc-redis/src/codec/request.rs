@@ -1,0 +1,222 @@
+//! Writes operations as arguments of scripts.
+
+use tcc_core::{
+    Gid, Ordinal, Timestamp,
+    machine::{CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
+    record::{Known, Token, cut_error},
+    store::{StoreError, StoreErrorKind},
+};
+
+use super::text::{MOMENT_END, SPAN_MAX_MS, word};
+use crate::{
+    keys,
+    scripts::{Script, Scripts},
+};
+
+/// A script's arguments beside the time, and the keys it is likely to need beyond the fixed ones.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) arguments: Vec<String>,
+    pub(crate) suffixes: Vec<String>,
+}
+
+type Encoded = Result<(), StoreError>;
+
+/// The script of an operation and what it is sent.
+pub(crate) fn request<'a>(
+    scripts: &'a Scripts,
+    gid: &Gid,
+    op: &Op,
+) -> Result<(&'a Script, Request), StoreError> {
+    let mut to = Request::default();
+    let script = match op {
+        Op::Begin(begin) => {
+            to.create(gid, Some(&begin.create))?;
+            to.flag(begin.again_after_cancel);
+            &scripts.begin
+        }
+        Op::Register(register) => {
+            to.create(gid, register.create.as_ref())?;
+            to.text(register.branches_max);
+            to.text(register.payload_bytes_max);
+            to.list(&register.branches, Request::new_branch)?;
+            &scripts.register
+        }
+        Op::Report(report) => {
+            to.list(&report.tries, Request::try_report)?;
+            &scripts.report
+        }
+        Op::Decide(decide) => {
+            to.text(decide.direction);
+            to.text(word(decide.reason));
+            to.text(&decide.by);
+            to.create(gid, decide.create.as_ref())?;
+            to.list(&decide.heard, Request::heard)?;
+            to.inline(decide.inline.as_ref())?;
+            &scripts.decide
+        }
+        Op::Claim(work) => {
+            to.suffixes.push(keys::queue_suffix(&work.participant));
+            to.text(&work.participant);
+            to.token(Some(work.token));
+            to.span("lease_ms", work.lease_ms)?;
+            &scripts.claim
+        }
+        Op::Renew(renew) => {
+            to.token(Some(renew.token));
+            to.span("lease_ms", renew.lease_ms)?;
+            to.list(&renew.branches, |to, (ordinal, epoch)| {
+                to.ordinal(*ordinal);
+                to.text(epoch);
+                Ok(())
+            })?;
+            &scripts.renew
+        }
+        Op::KeepAlive(keep) => {
+            to.span("lease_ms", keep.lease_ms)?;
+            &scripts.keep_alive
+        }
+        Op::Close(close) => {
+            to.list(&close.drives, Request::close_drive)?;
+            &scripts.close
+        }
+        Op::Sweep(sweep) => {
+            to.text(&sweep.by);
+            &scripts.sweep
+        }
+        Op::Redrive(redrive) => {
+            to.list(&redrive.branches, |to, ordinal| {
+                to.ordinal(*ordinal);
+                Ok(())
+            })?;
+            &scripts.redrive
+        }
+    };
+    Ok((script, to))
+}
+
+impl Request {
+    fn text(&mut self, text: impl ToString) {
+        self.arguments.push(text.to_string());
+    }
+
+    fn flag(&mut self, flag: bool) {
+        self.text(u8::from(flag));
+    }
+
+    fn list<T>(&mut self, items: &[T], write: impl Fn(&mut Self, &T) -> Encoded) -> Encoded {
+        self.text(items.len());
+        items.iter().try_for_each(|item| write(self, item))
+    }
+
+    fn ordinal(&mut self, ordinal: Ordinal) {
+        self.text(ordinal.index() + 1);
+    }
+
+    fn token(&mut self, token: Option<Token>) {
+        self.text(token.map(|Token(number)| format!("{number:016x}")).unwrap_or_default());
+    }
+
+    /// Times beyond these could not be written in the record's form.
+    fn span(&mut self, field: &str, millis: u64) -> Encoded {
+        if millis > SPAN_MAX_MS {
+            return Err(StoreError::new(
+                StoreErrorKind::Misconfigured,
+                format!("{field} is {millis} ms; the limit is a hundred years ({SPAN_MAX_MS} ms)"),
+            ));
+        }
+        self.text(millis);
+        Ok(())
+    }
+
+    fn moment(&mut self, field: &str, at: Timestamp) -> Encoded {
+        if at >= MOMENT_END {
+            return Err(StoreError::new(
+                StoreErrorKind::Misconfigured,
+                format!("{field} is {at}; the limit is the end of the year 9999"),
+            ));
+        }
+        self.text(at.as_millis());
+        Ok(())
+    }
+
+    fn create(&mut self, gid: &Gid, create: Option<&Create>) -> Encoded {
+        self.text(create.map_or("", |_| "1"));
+        let Some(create) = create else { return Ok(()) };
+        if create.gid != *gid {
+            return Err(StoreError::new(
+                StoreErrorKind::Misconfigured,
+                format!("{gid} was asked to create {}", create.gid),
+            ));
+        }
+        if let Some(key) = &create.key {
+            self.suffixes.push(keys::business_suffix(&create.name, key));
+        }
+        self.text(&create.name);
+        self.text(create.key.as_ref().map_or("", |key| key.as_str()));
+        self.text(&create.initiator);
+        self.moment("deadline_at", create.deadline_at)?;
+        self.span("lease_ms", create.lease_ms)?;
+        self.span("retention_ms", create.retention_ms)
+    }
+
+    fn new_branch(&mut self, new: &NewBranch) -> Encoded {
+        self.text(&new.call);
+        self.token(new.runner);
+        self.text(&new.action);
+        self.text(new.arguments.as_str());
+        self.suffixes.push(format!("ready:{}", new.action.participant()));
+        Ok(())
+    }
+
+    fn known(&mut self, known: Option<&Known>) {
+        let (word, result) = match known {
+            None => ("", ""),
+            Some(Known::Refused) => ("refused", ""),
+            Some(Known::Succeeded(result)) => ("succeeded", result.as_str()),
+        };
+        self.text(word);
+        self.text(result);
+    }
+
+    fn try_report(&mut self, report: &TryReport) -> Encoded {
+        self.ordinal(report.ordinal);
+        self.known(Some(&report.known));
+        Ok(())
+    }
+
+    fn heard(&mut self, heard: &Heard) -> Encoded {
+        self.ordinal(heard.ordinal);
+        self.known(heard.known.as_ref());
+        Ok(())
+    }
+
+    fn inline(&mut self, inline: Option<&InlineClaim>) -> Encoded {
+        self.token(inline.map(|inline| inline.token));
+        let Some(inline) = inline else { return Ok(()) };
+        self.span("lease_ms", inline.lease_ms)?;
+        self.list(&inline.branches, |to, ordinal| {
+            to.ordinal(*ordinal);
+            Ok(())
+        })
+    }
+
+    fn close_drive(&mut self, drive: &CloseDrive) -> Encoded {
+        self.ordinal(drive.ordinal);
+        self.text(drive.epoch);
+        self.text(drive.direction);
+        let (how, seen, after_ms, error) = match &drive.how {
+            How::Done { seen } => ("done", word(*seen), 0, ""),
+            How::Failed { after_ms, error } => ("failed", String::new(), *after_ms, error.as_str()),
+            How::Ongoing { after_ms } => ("ongoing", String::new(), *after_ms, ""),
+            How::Park { cause, error } => ("park", word(*cause), 0, error.as_str()),
+            How::Release { after_ms, unhandled: true } => ("unhandled", String::new(), *after_ms, ""),
+            How::Release { after_ms, unhandled: false } => ("released", String::new(), *after_ms, ""),
+        };
+        self.text(how);
+        self.text(seen);
+        self.span("after_ms", after_ms)?;
+        self.text(cut_error(error.to_owned()));
+        Ok(())
+    }
+}

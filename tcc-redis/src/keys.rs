@@ -1,0 +1,73 @@
+//! Names of keys. All keys of a shard carry its hash tag, so that they share one slot of a Redis Cluster.
+
+use tcc_core::{BusinessKey, Gid, Name};
+
+/// The consumer group of every queue.
+pub(crate) const GROUP: &str = "workers";
+
+/// The keys of one namespace, as `layout.md` lists them.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    namespace: Name,
+    shards: u16,
+}
+
+/// Keys that every script of an operation is given, in their order.
+pub(crate) const FIXED: [&str; 6] = ["clock", "due", "open", "parked", "done", "unreadable"];
+
+impl Keys {
+    pub(crate) fn new(namespace: Name, shards: u16) -> Self {
+        Self { namespace, shards }
+    }
+
+    pub(crate) fn namespace(&self) -> &Name {
+        &self.namespace
+    }
+
+    pub(crate) fn shards(&self) -> u16 {
+        self.shards
+    }
+
+    /// A key of a shard.
+    pub(crate) fn of(&self, shard: u16, suffix: &str) -> String {
+        format!("{{{}:{shard:02}}}:{suffix}", self.namespace)
+    }
+
+    pub(crate) fn transaction(&self, gid: &Gid) -> String {
+        self.of(gid.shard(), &transaction_suffix(gid))
+    }
+
+    pub(crate) fn queue(&self, shard: u16, participant: &Name) -> String {
+        self.of(shard, &queue_suffix(participant))
+    }
+}
+
+pub(crate) fn transaction_suffix(gid: &Gid) -> String {
+    format!("tx:{gid}")
+}
+
+pub(crate) fn history_suffix(gid: &Gid) -> String {
+    format!("history:{gid}")
+}
+
+pub(crate) fn queue_suffix(participant: &Name) -> String {
+    format!("ready:{participant}")
+}
+
+pub(crate) fn business_suffix(name: &Name, key: &BusinessKey) -> String {
+    format!("key:{name}:{key}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_a_shard_share_its_tag() {
+        let keys = Keys::new(Name::new("shop").unwrap(), 8);
+        assert_eq!(keys.of(7, "due"), "{shop:07}:due");
+        assert_eq!(keys.queue(0, &Name::new("inventory").unwrap()), "{shop:00}:ready:inventory");
+        let gid: Gid = "01kaj0p5zk4t8m2qw7rxbc-07".parse().unwrap();
+        assert_eq!(keys.transaction(&gid), "{shop:07}:tx:01kaj0p5zk4t8m2qw7rxbc-07");
+    }
+}

@@ -1,0 +1,299 @@
+//! Reading messages: one task and one connection a shard, blocked until something comes.
+//!
+//! A blocked read is never given up half-way, because what it would have answered is already taken: no
+//! timeout below its own, no `select!`. A task ends by being ended. What a broken connection swallowed
+//! stands in the reader's own pending list and is read from there.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use redis::{RedisError, Value, aio::MultiplexedConnection, from_redis_value};
+use tcc_core::{
+    Gid, Name,
+    store::{Doorbell, Doorbells, StoreError, StoreErrorKind},
+};
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    connect::{Link, evaluate},
+    keys::GROUP,
+    trouble::store_error,
+};
+
+/// How long one read waits for messages.
+const BLOCK: Duration = Duration::from_secs(2);
+/// Messages taken at once.
+const BATCH: usize = 64;
+/// Messages that wait for the caller; a shard's reader waits when they are this many.
+const WAITING_MAX: usize = 256;
+/// How often a reader tidies up behind those that died, and says that its process lives.
+const TIDY_EVERY: Duration = Duration::from_secs(30);
+/// Messages that a reader took and did not remove within this time are removed; `due` finds their work.
+const STALE_MS: u64 = 60_000;
+/// A consumer without messages that was silent for this long is removed.
+const GONE_MS: u64 = 3_600_000;
+/// Processes kept in the list of nodes.
+const NODES_MAX: i64 = 1_024;
+/// Before a broken connection is made anew: at first, and at the most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
+
+/// The messages of a process's participants, of all shards.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    messages: mpsc::Receiver<Doorbell>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+impl Listener {
+    pub(crate) fn start(link: &Arc<Link>, process: &Name, participants: &[Name]) -> Self {
+        let (send, messages) = mpsc::channel(WAITING_MAX);
+        let participants: Vec<Name> = BTreeSet::from_iter(participants.iter().cloned()).into_iter().collect();
+        // Without participants there is nothing to read, and `next` waits for ever.
+        let shards = if participants.is_empty() { 0 } else { link.settings.keys.shards() };
+        let readers = (0..shards).map(|shard| {
+            let queues =
+                participants.iter().map(|name| (link.settings.keys.queue(shard, name), name.clone()));
+            let reader = Reader {
+                link: Arc::clone(link),
+                process: process.clone(),
+                shard,
+                queues: queues.collect(),
+                send: send.clone(),
+            };
+            tokio::spawn(reader.run())
+        });
+        Self { readers: readers.collect(), messages }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        for reader in &self.readers {
+            reader.abort();
+        }
+    }
+}
+
+#[async_trait]
+impl Doorbells for Listener {
+    async fn next(&mut self, max: usize) -> Result<Vec<Doorbell>, StoreError> {
+        if self.readers.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        let mut taken = Vec::new();
+        if self.messages.recv_many(&mut taken, max.max(1)).await == 0 {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "the readers of messages have ended"));
+        }
+        Ok(taken)
+    }
+}
+
+/// Reads the queues of one shard.
+struct Reader {
+    link: Arc<Link>,
+    process: Name,
+    shard: u16,
+    queues: Vec<(String, Name)>,
+    send: mpsc::Sender<Doorbell>,
+}
+
+/// A message as it was read: the place of its queue, its id, and whose work it announces.
+struct Entry {
+    place: usize,
+    id: String,
+    gid: Option<Gid>,
+}
+
+/// Which messages a read is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those that were delivered to this reader, and got lost on the way.
+    Pending,
+    /// New ones.
+    New,
+}
+
+impl Reader {
+    async fn run(self) {
+        let mut pause = PAUSE.0;
+        while !self.send.is_closed() {
+            let started = Instant::now();
+            let error = match self.read().await {
+                Ok(()) => return,
+                Err(error) => error,
+            };
+            tracing::warn!(shard = self.shard, %error, "reading messages failed; it is begun again");
+            if started.elapsed() > PAUSE.1 {
+                pause = PAUSE.0;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// Reads over one connection until it breaks; ends well only when nobody listens any more.
+    async fn read(&self) -> Result<(), StoreError> {
+        // The shared connection looks at the server first.
+        self.link.connection().await?;
+        let mut connection = self.link.open(BLOCK + self.link.settings.call_timeout).await?;
+        let mut queues = self.ensure_groups(&mut connection).await?;
+        let mut which = Which::Pending;
+        let mut tidy_at = Instant::now();
+        loop {
+            if Instant::now() >= tidy_at {
+                queues = self.ensure_groups(&mut connection).await?;
+                self.tidy(&mut connection, &queues).await.map_err(store_error)?;
+                tidy_at = Instant::now() + TIDY_EVERY;
+            }
+            if queues.is_empty() {
+                sleep(BLOCK).await;
+                continue;
+            }
+            match self.take(&mut connection, &queues, which).await {
+                Ok(entries) if entries.is_empty() => which = Which::New,
+                Ok(entries) => {
+                    if !self.pass_on(&mut connection, entries).await {
+                        return Ok(());
+                    }
+                }
+                // A group or a queue was deleted, or replaced by something else.
+                Err(error) if matches!(error.code(), Some("NOGROUP" | "WRONGTYPE" | "UNBLOCKED")) => {
+                    queues = self.ensure_groups(&mut connection).await?;
+                    which = Which::Pending;
+                    sleep(PAUSE.0).await;
+                }
+                Err(error) => return Err(store_error(error)),
+            }
+        }
+    }
+
+    /// Creates the groups that are missing, and gives back the places of the queues that can be read.
+    async fn ensure_groups(&self, connection: &mut MultiplexedConnection) -> Result<Vec<usize>, StoreError> {
+        let keys: Vec<String> = self.queues.iter().map(|(key, _)| key.clone()).collect();
+        let script = &self.link.settings.scripts.groups;
+        let strange = evaluate(connection, script, &keys, &[]).await.map_err(store_error)?;
+        let strange: Vec<usize> = from_redis_value(strange).unwrap_or_default();
+        for place in &strange {
+            let key = keys.get(place - 1).map_or("", String::as_str);
+            tracing::warn!(
+                key,
+                "a queue is no stream, and its messages are not read; rename or delete the key"
+            );
+        }
+        Ok((0..keys.len()).filter(|place| !strange.contains(&(place + 1))).collect())
+    }
+
+    async fn take(
+        &self,
+        connection: &mut MultiplexedConnection,
+        queues: &[usize],
+        which: Which,
+    ) -> Result<Vec<Entry>, RedisError> {
+        let mut read = redis::cmd("XREADGROUP");
+        read.arg("GROUP").arg(GROUP).arg(self.process.as_str()).arg("COUNT").arg(BATCH);
+        if which == Which::New {
+            read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        }
+        read.arg("STREAMS");
+        for place in queues {
+            read.arg(&self.queues[*place].0);
+        }
+        for _ in queues {
+            read.arg(if which == Which::New { ">" } else { "0" });
+        }
+        let answer: Value = read.query_async(connection).await?;
+        Ok(self.entries(answer))
+    }
+
+    /// Takes an answer apart. What does not look like a message still has an id, by which it is removed.
+    fn entries(&self, answer: Value) -> Vec<Entry> {
+        type Message = (String, Option<Vec<(Vec<u8>, Vec<u8>)>>);
+        let streams: Vec<(String, Vec<Message>)> = from_redis_value(answer).unwrap_or_default();
+        let mut entries = Vec::new();
+        for (key, messages) in streams {
+            let Some(place) = self.queues.iter().position(|(queue, _)| *queue == key) else { continue };
+            for (id, fields) in messages {
+                let gid = fields.unwrap_or_default().into_iter().find(|(name, _)| name == b"gid");
+                let gid = gid.and_then(|(_, gid)| std::str::from_utf8(&gid).ok()?.parse().ok());
+                entries.push(Entry { place, id, gid });
+            }
+        }
+        entries
+    }
+
+    /// Removes messages and hands them to the caller; false when nobody listens any more.
+    ///
+    /// Whether their removal was heard does not matter: a message that is read twice costs a claim that
+    /// finds nothing.
+    async fn pass_on(&self, connection: &mut MultiplexedConnection, entries: Vec<Entry>) -> bool {
+        let mut remove = redis::pipe();
+        for entry in &entries {
+            let (key, _) = &self.queues[entry.place];
+            remove.cmd("XACK").arg(key).arg(GROUP).arg(&entry.id).ignore();
+            remove.cmd("XDEL").arg(key).arg(&entry.id).ignore();
+        }
+        if let Err(error) = remove.query_async::<()>(connection).await {
+            tracing::debug!(%error, "messages were not removed; they are read again");
+        }
+        for Entry { place, id, gid } in entries {
+            let (key, participant) = &self.queues[place];
+            let Some(gid) = gid else {
+                tracing::warn!(key, id, "a message that cannot be read was removed");
+                continue;
+            };
+            if self.send.send(Doorbell { gid, participant: participant.clone() }).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Removes what dead readers left behind: messages taken and not removed, and the readers themselves.
+    async fn tidy(&self, connection: &mut MultiplexedConnection, queues: &[usize]) -> Result<(), RedisError> {
+        if self.shard == 0 {
+            let nodes = self.link.settings.keys.of(0, "nodes");
+            let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
+            let mut pipeline = redis::pipe();
+            pipeline
+                .cmd("ZADD")
+                .arg(&nodes)
+                .arg(seconds * 1_000 + micros / 1_000)
+                .arg(self.process.as_str())
+                .ignore();
+            pipeline.cmd("ZREMRANGEBYRANK").arg(&nodes).arg(0).arg(-NODES_MAX - 1).ignore();
+            // When memory is full, the list of nodes may wait.
+            let _ = pipeline.query_async::<()>(connection).await;
+        }
+        for place in queues {
+            let (key, _) = &self.queues[*place];
+            let mut pending = redis::cmd("XPENDING");
+            pending.arg(key).arg(GROUP).arg("IDLE").arg(STALE_MS).arg("-").arg("+").arg(BATCH);
+            let stale: Vec<(String, String, u64, u64)> = pending.query_async(connection).await?;
+            let consumers: Vec<std::collections::BTreeMap<String, Value>> =
+                redis::cmd("XINFO").arg("CONSUMERS").arg(key).arg(GROUP).query_async(connection).await?;
+            let mut pipeline = redis::pipe();
+            for (id, ..) in stale {
+                pipeline.cmd("XACK").arg(key).arg(GROUP).arg(&id).ignore();
+                pipeline.cmd("XDEL").arg(key).arg(&id).ignore();
+            }
+            let number = |value: Option<&Value>| match value {
+                Some(Value::Int(number)) => u64::try_from(*number).unwrap_or(0),
+                _ => 0,
+            };
+            for consumer in consumers.iter().take(BATCH) {
+                let gone = number(consumer.get("idle")) > GONE_MS && number(consumer.get("pending")) == 0;
+                if let Some(Value::BulkString(name)) = consumer.get("name").filter(|_| gone) {
+                    pipeline.cmd("XGROUP").arg("DELCONSUMER").arg(key).arg(GROUP).arg(name).ignore();
+                }
+            }
+            if !pipeline.is_empty() {
+                pipeline.query_async::<()>(connection).await?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,273 @@
+//! Messages arrive whatever happens to connections, groups, queues and scripts, or `due` finds their work.
+
+mod support;
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use support::{
+    proxy::Proxy,
+    server::{Server, ask},
+    story::{MAIL, STOCK, Story, name},
+};
+use tcc_core::{
+    Gid,
+    record::Direction,
+    store::{Doorbell, Doorbells, Store},
+};
+use tcc_redis::{Durability, RedisStore};
+use tokio::time::timeout;
+
+const QUEUE: &str = "{tcc:00}:ready:stock";
+
+async fn store(url: &str) -> RedisStore {
+    RedisStore::builder(url).durability(Durability::Volatile).connect().await.expect("a store")
+}
+
+/// Decides a transaction, so that its participants are rung for.
+async fn ring(store: &RedisStore, number: u64) -> Gid {
+    let story = Story::new(store, number);
+    story.register(&[STOCK]).await;
+    story.decide(Direction::Cancel, &[(1, None)], &[]).await;
+    story.gid
+}
+
+async fn listen(store: &RedisStore) -> Box<dyn Doorbells> {
+    store.listen(&name("worker"), &[name("stock"), name("mail")]).await.expect("a listener")
+}
+
+async fn next(bells: &mut Box<dyn Doorbells>) -> Vec<Doorbell> {
+    timeout(Duration::from_secs(10), bells.next(64)).await.expect("a message in time").expect("a message")
+}
+
+async fn expect(bells: &mut Box<dyn Doorbells>, gid: &Gid) {
+    let rung = next(bells).await;
+    assert!(rung.iter().any(|bell| bell.gid == *gid && bell.participant == name("stock")), "{rung:?}");
+}
+
+async fn length(raw: &mut MultiplexedConnection) -> u64 {
+    ask(raw, &["XLEN", QUEUE]).await
+}
+
+async fn until(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    for _ in 0..200 {
+        if done().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("{what} did not happen");
+}
+
+#[tokio::test]
+async fn messages_from_before_anybody_listened_arrive_and_are_gone() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let gids = [ring(&store, 1).await, ring(&store, 2).await];
+    let mut bells = listen(&store).await;
+    let mut rung = Vec::new();
+    while rung.len() < 2 {
+        let some =
+            timeout(Duration::from_secs(10), bells.next(1)).await.expect("in time").expect("a message");
+        assert_eq!(some.len(), 1, "no more than asked for");
+        rung.extend(some.into_iter().map(|bell| bell.gid));
+    }
+    assert_eq!(rung, gids);
+    assert_eq!(length(&mut raw).await, 0);
+    let pending: Vec<redis::Value> = ask(&mut raw, &["XPENDING", QUEUE, "workers", "-", "+", "10"]).await;
+    assert!(pending.is_empty());
+    let nodes = store.inspect().nodes(10).await.expect("the nodes");
+    assert_eq!(nodes[0].0, "worker");
+}
+
+#[tokio::test]
+async fn a_dropped_wait_loses_nothing() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut bells = listen(&store).await;
+    for number in 0..20 {
+        assert!(timeout(Duration::from_millis(7), bells.next(1)).await.is_err());
+        let gid = ring(&store, number).await;
+        expect(&mut bells, &gid).await;
+    }
+}
+
+#[tokio::test]
+async fn a_blocked_read_outlives_its_own_timeout() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut bells = listen(&store).await;
+    // Longer than a read blocks, and than the client waits by default.
+    tokio::time::sleep(Duration::from_millis(2_300)).await;
+    let gid = ring(&store, 1).await;
+    expect(&mut bells, &gid).await;
+}
+
+#[tokio::test]
+async fn a_killed_connection_loses_nothing() {
+    let server = Server::volatile().await;
+    let proxy = Proxy::to(server.port()).await;
+    let (reading, writing) = (store(&proxy.url_of(0)).await, store(&server.url()).await);
+    let mut bells = listen(&reading).await;
+    let gid = ring(&writing, 1).await;
+    expect(&mut bells, &gid).await;
+    for number in 2..5 {
+        proxy.cut();
+        let gid = ring(&writing, number).await;
+        expect(&mut bells, &gid).await;
+    }
+    // The answer is on its way when the connection ends: the message is delivered, and nobody heard it.
+    for number in 5..8 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        proxy.lose_next();
+        let gid = ring(&writing, number).await;
+        expect(&mut bells, &gid).await;
+        assert!(proxy.has_lost());
+    }
+    let mut raw = server.raw().await;
+    until("removal", async || length(&mut raw).await == 0).await;
+}
+
+#[tokio::test]
+async fn a_silent_server_is_left_for_a_new_connection() {
+    let server = Server::volatile().await;
+    let proxy = Proxy::to(server.port()).await;
+    let builder = RedisStore::builder(proxy.url_of(0)).durability(Durability::Volatile);
+    let reading = builder.call_timeout(Duration::from_millis(300)).connect().await.expect("a store");
+    let writing = store(&server.url()).await;
+    let mut bells = listen(&reading).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    proxy.silence(true);
+    assert!(reading.now(0).await.expect_err("no answer").is_retryable());
+    let gid = ring(&writing, 1).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    proxy.silence(false);
+    expect(&mut bells, &gid).await;
+    reading.now(0).await.expect("a new connection");
+}
+
+#[tokio::test]
+async fn a_deleted_group_heals() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let mut bells = listen(&store).await;
+    let gid = ring(&store, 1).await;
+    expect(&mut bells, &gid).await;
+    let _: i64 = ask(&mut raw, &["XGROUP", "DESTROY", QUEUE, "workers"]).await;
+    let gid = ring(&store, 2).await;
+    expect(&mut bells, &gid).await;
+    let _: i64 = ask(&mut raw, &["DEL", QUEUE]).await;
+    let gid = ring(&store, 3).await;
+    expect(&mut bells, &gid).await;
+}
+
+#[tokio::test]
+async fn flushed_scripts_heal() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let mut bells = listen(&store).await;
+    for number in 1..4 {
+        let () = ask(&mut raw, &["SCRIPT", "FLUSH"]).await;
+        let _: i64 = ask(&mut raw, &["DEL", QUEUE]).await;
+        let gid = ring(&store, number).await;
+        expect(&mut bells, &gid).await;
+    }
+}
+
+#[tokio::test]
+async fn work_of_a_lost_message_is_found_by_the_timer() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let gid = ring(&store, 1).await;
+    let _: i64 = ask(&mut raw, &["XTRIM", QUEUE, "MAXLEN", "0"]).await;
+    let mut bells = listen(&store).await;
+    assert!(timeout(Duration::from_millis(300), bells.next(1)).await.is_err());
+    until("the timer", async || store.due(0, 10).await.expect("timers") == [gid.clone()]).await;
+    Story::new(&store, 1).sweep().await.expect("a sweep").result.expect("an answer");
+    expect(&mut bells, &gid).await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_removed_and_the_rest_goes_on() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let mut bells = listen(&store).await;
+    let _: String = ask(&mut raw, &["XADD", QUEUE, "*", "gid", "nonsense"]).await;
+    let _: String = ask(&mut raw, &["XADD", QUEUE, "*", "colour", "red", "size", "3"]).await;
+    let mut odd = redis::cmd("XADD");
+    odd.arg(QUEUE).arg("*").arg("gid").arg(&[0xff_u8, 0xfe][..]);
+    let _: String = odd.query_async(&mut raw).await.expect("a message");
+    let gid = ring(&store, 1).await;
+    expect(&mut bells, &gid).await;
+    until("removal", async || length(&mut raw).await == 0).await;
+}
+
+#[tokio::test]
+async fn a_queue_of_another_type_does_not_stop_the_others() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let () = ask(&mut raw, &["SET", "{tcc:00}:ready:mail", "text"]).await;
+    let mut bells = listen(&store).await;
+    let gid = ring(&store, 1).await;
+    expect(&mut bells, &gid).await;
+    // And while it is being read.
+    let _: i64 = ask(&mut raw, &["DEL", "{tcc:00}:ready:mail"]).await;
+    let mut both = store.listen(&name("other"), &[name("mail"), name("stock")]).await.expect("a listener");
+    drop(bells);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let () = ask(&mut raw, &["SET", "{tcc:00}:ready:mail", "text"]).await;
+    let gid = ring(&store, 2).await;
+    expect(&mut both, &gid).await;
+}
+
+#[tokio::test]
+async fn what_a_dead_reader_took_is_removed_and_not_delivered_again() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    ring(&store, 1).await;
+    let _: String = ask(&mut raw, &["XGROUP", "CREATE", QUEUE, "workers", "0"]).await;
+    let _: redis::Value =
+        ask(&mut raw, &["XREADGROUP", "GROUP", "workers", "dead", "STREAMS", QUEUE, ">"]).await;
+    let entries: Vec<(String, redis::Value)> = ask(&mut raw, &["XRANGE", QUEUE, "-", "+"]).await;
+    let id = &entries[0].0;
+    let _: redis::Value =
+        ask(&mut raw, &["XCLAIM", QUEUE, "workers", "dead", "0", id, "IDLE", "61000", "JUSTID"]).await;
+    let mut bells = listen(&store).await;
+    until("removal", async || length(&mut raw).await == 0).await;
+    assert!(timeout(Duration::from_millis(200), bells.next(1)).await.is_err());
+    let pending: Vec<redis::Value> = ask(&mut raw, &["XPENDING", QUEUE, "workers", "-", "+", "10"]).await;
+    assert!(pending.is_empty());
+}
+
+#[tokio::test]
+async fn readers_end_with_their_listener() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let mut blocked = async || {
+        let info: String = ask(&mut raw, &["INFO", "clients"]).await;
+        info.contains("blocked_clients:1")
+    };
+    let bells = listen(&store).await;
+    until("reading", &mut blocked).await;
+    drop(bells);
+    until("the end", async || !blocked().await).await;
+}
+
+#[tokio::test]
+async fn nobody_is_rung_for_without_participants() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut bells = store.listen(&name("worker"), &[]).await.expect("a listener");
+    let story = Story::new(&store, 1);
+    story.register(&[MAIL]).await;
+    story.decide(Direction::Cancel, &[(1, None)], &[]).await;
+    assert!(timeout(Duration::from_millis(200), bells.next(1)).await.is_err());
+}

@@ -1,0 +1,330 @@
+//! What lies in Redis is plain text that a person understands.
+
+mod support;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use redis::aio::MultiplexedConnection;
+use support::{
+    server::{Server, ask},
+    story::{PAY, STOCK, Story, gid, succeeded},
+};
+use tcc_core::{
+    Gid,
+    machine::{How, Redrive, Report, TryReport},
+    record::{Direction, Known, ParkCause, Seen},
+};
+use tcc_redis::{Durability, History, RedisStore};
+
+/// 2099-11-21T05:10:00.000Z
+const NOON: u64 = 4_098_921_000_000;
+
+struct Scene {
+    _server: Server,
+    raw: MultiplexedConnection,
+    store: RedisStore,
+    clock: Arc<AtomicU64>,
+}
+
+impl Scene {
+    async fn new(history: History) -> Self {
+        let server = Server::volatile().await;
+        let clock = Arc::new(AtomicU64::new(NOON));
+        let builder = RedisStore::builder(server.url()).durability(Durability::Volatile).history(history);
+        let store = builder.given_time(Arc::clone(&clock)).connect().await.expect("a store");
+        Self { raw: server.raw().await, _server: server, store, clock }
+    }
+
+    fn wait(&self, millis: u64) {
+        self.clock.fetch_add(millis, Ordering::Relaxed);
+    }
+
+    async fn fields(&mut self, gid: &Gid) -> BTreeMap<String, String> {
+        ask(&mut self.raw, &["HGETALL", &self.store.inspect().record_key(gid)]).await
+    }
+
+    async fn lives_until(&mut self, key: &str) -> i64 {
+        ask(&mut self.raw, &["PEXPIRETIME", key]).await
+    }
+}
+
+fn expected(fields: &[(&str, &str)]) -> BTreeMap<String, String> {
+    fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+#[tokio::test]
+async fn a_record_is_plain_text() {
+    let mut scene = Scene::new(History::off()).await;
+    let store = scene.store.clone();
+    let mut story = Story::new(&store, 1);
+    story.key = Some("order 17 / ä".into());
+    story.begin().await;
+    story.register(&[STOCK, PAY]).await;
+    scene.wait(250);
+    let drives =
+        story.decide(Direction::Confirm, &[(1, Some(succeeded())), (2, Some(succeeded()))], &[1]).await;
+    scene.wait(1_000);
+    let error = "the warehouse does not answer: connection refused".to_owned();
+    story.close(&drives[0], How::Failed { after_ms: 2_000, error }).await;
+    let mut fields = scene.fields(&story.gid).await;
+    let entry = fields["bells"].split("entry=").nth(1).expect("an entry").to_owned();
+    fields.insert("bells".into(), fields["bells"].replace(&entry, "…"));
+    let sample = expected(&[
+        ("format", "1"),
+        ("gid", "01m7q5cqg0000000000001-00"),
+        ("name", "checkout"),
+        ("key", "order 17 / ä"),
+        ("initiator", "shop-1"),
+        ("state", "confirming"),
+        ("decision", "confirm"),
+        ("reason", "committed"),
+        ("decided_by", "shop-1"),
+        ("decided_at", "2099-11-21T05:10:00.250Z"),
+        ("begun_at", "2099-11-21T05:10:00.000Z"),
+        ("deadline_at", "2099-11-21T06:10:00.000Z"),
+        ("lease_until", "2099-11-21T06:10:00.000Z"),
+        ("retention_ms", "3600000"),
+        ("branches", "2"),
+        ("bells", "pay rung=1 again=2099-11-21T05:10:01.250Z entry=…"),
+        (
+            "01",
+            "stock.reserve@1 confirming call=1 try=succeeded arguments=21:88bfdddd result=11:75c5dfeb attempts=1 epoch=1 \
+             next=2099-11-21T05:10:03.250Z token=0000000000000007 lease=2099-11-21T06:10:00.250Z \
+             closed=rescheduled@2099-11-21T05:10:03.250Z",
+        ),
+        ("01.arguments", "{\"sku\":\"tea\",\"qty\":1}"),
+        ("01.result", "{\"hold\":17}"),
+        ("01.error", "the warehouse does not answer: connection refused"),
+        (
+            "02",
+            "pay.authorize@1 confirming call=2 try=succeeded arguments=21:4ae77cc2 result=11:75c5dfeb \
+             next=2099-11-21T05:10:00.250Z",
+        ),
+        ("02.arguments", "{\"sku\":\"tea\",\"qty\":2}"),
+        ("02.result", "{\"hold\":17}"),
+    ]);
+    assert_eq!(fields, sample);
+    let entries: Vec<(String, Vec<String>)> =
+        ask(&mut scene.raw, &["XRANGE", "{tcc:00}:ready:pay", "-", "+"]).await;
+    assert_eq!(
+        entries,
+        [(entry, vec!["gid".to_owned(), story.gid.to_string()])],
+        "the record names its message"
+    );
+}
+
+#[tokio::test]
+async fn messages_stand_in_the_order_of_names() {
+    let mut scene = Scene::new(History::off()).await;
+    let store = scene.store.clone();
+    let story = Story::new(&store, 1);
+    let actions = ["m.x@1", "d.x@1", "z.x@1", "a.x@1", "k.x@1", "q.x@1", "f.x@1"];
+    story.register(&actions).await;
+    let heard: Vec<_> = (1..=actions.len()).map(|place| (place, None)).collect();
+    story.decide(Direction::Cancel, &heard, &[]).await;
+    let fields = scene.fields(&story.gid).await;
+    let names: Vec<&str> = fields["bells"].split("; ").filter_map(|bell| bell.split(' ').next()).collect();
+    assert_eq!(names, ["a", "d", "f", "k", "m", "q", "z"]);
+}
+
+#[tokio::test]
+async fn only_what_is_final_has_a_time_to_live() {
+    let mut scene = Scene::new(History::default()).await;
+    let store = scene.store.clone();
+    let mut story = Story::new(&store, 1);
+    story.key = Some("order-17".into());
+    story.begin().await;
+    story.register(&[STOCK]).await;
+    let keys = [
+        store.inspect().record_key(&story.gid),
+        "{tcc:00}:key:checkout:order-17".to_owned(),
+        format!("{{tcc:00}}:history:{}", story.gid),
+    ];
+    for key in &keys {
+        assert_eq!(scene.lives_until(key).await, -1, "{key} has none while open");
+    }
+    let drives = story.decide(Direction::Cancel, &[(1, None)], &[1]).await;
+    story.finish(&drives).await;
+    for key in &keys {
+        assert_eq!(scene.lives_until(key).await, (NOON + 3_600_000) as i64, "{key} has one once final");
+    }
+    // A late outcome reopens it, with its arguments.
+    scene.wait(60_000);
+    story.report(&[(1, succeeded())]).await;
+    for key in &keys {
+        assert_eq!(scene.lives_until(key).await, -1, "{key} has none once reopened");
+    }
+    let fields = scene.fields(&story.gid).await;
+    assert!(fields.contains_key("01.arguments") && fields.contains_key("01.result"));
+    let drives = story.claim("stock", 9).await;
+    story.finish(&drives).await;
+    for key in &keys {
+        assert_eq!(scene.lives_until(key).await, (NOON + 3_660_000) as i64, "{key} has one once final again");
+    }
+    let fields = scene.fields(&story.gid).await;
+    assert!(
+        !fields.contains_key("01.arguments") && !fields.contains_key("01.result"),
+        "payloads go when final"
+    );
+}
+
+#[tokio::test]
+async fn history_tells_what_happened() {
+    let scene = Scene::new(History::default()).await;
+    let story = Story::new(&scene.store, 1);
+    story.register(&[STOCK, PAY]).await;
+    scene.wait(10);
+    story.report(&[(1, succeeded()), (2, Known::Refused)]).await;
+    let heard = [(1, Some(succeeded())), (2, Some(Known::Refused))];
+    let drives = story.decide(Direction::Confirm, &heard, &[1, 2]).await;
+    scene.wait(30);
+    story.close(&drives[0], How::Failed { after_ms: 0, error: "no".into() }).await;
+    story.close(&drives[1], How::Done { seen: Seen::Refused }).await;
+    let drive = &story.claim("stock", 9).await[0];
+    scene.wait(5);
+    story.close(drive, How::Ongoing { after_ms: 0 }).await;
+    let drive = &story.claim("stock", 10).await[0];
+    story.close(drive, How::Release { after_ms: 0, unhandled: false }).await;
+    let drive = &story.claim("stock", 11).await[0];
+    story.close(drive, How::Release { after_ms: 0, unhandled: true }).await;
+    let drive = &story.claim("stock", 12).await[0];
+    story.close(drive, How::Park { cause: ParkCause::Handler, error: "no".into() }).await;
+    story.apply(Redrive { branches: vec![] }).await;
+    let drive = &story.claim("stock", 13).await[0];
+    story.finish(std::slice::from_ref(drive)).await;
+    let history = scene.store.inspect().history(&story.gid).await.expect("the history");
+    let lines: Vec<&str> =
+        history.iter().map(|line| line.strip_prefix("2099-11-21T05:10:00.").expect("a time")).collect();
+    assert_eq!(
+        lines,
+        [
+            "000Z begun by shop-1",
+            "000Z registered 01 stock.reserve@1",
+            "000Z registered 02 pay.authorize@1",
+            "010Z try of 01 succeeded",
+            "010Z try of 02 refused",
+            "010Z decided confirm because committed by shop-1",
+            "010Z claimed 01 confirm attempt 1",
+            "010Z claimed 02 cancel attempt 1",
+            "040Z failed 01 after 30 ms again at 2099-11-21T05:10:00.040Z",
+            "040Z cancelled 02 after 30 ms",
+            "040Z claimed 01 confirm attempt 2",
+            "045Z ongoing 01 after 5 ms again at 2099-11-21T05:10:00.045Z",
+            "045Z claimed 01 confirm attempt 2",
+            "045Z released 01 after 0 ms again at 2099-11-21T05:10:00.045Z",
+            "045Z claimed 01 confirm attempt 2",
+            "045Z unhandled 01 after 0 ms again at 2099-11-21T05:10:00.045Z",
+            "045Z claimed 01 confirm attempt 2",
+            "045Z parked 01 handler after 0 ms",
+            "045Z redriven 01",
+            "045Z claimed 01 confirm attempt 1",
+            "045Z confirmed 01 after 0 ms",
+            "045Z ended confirmed",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn history_tells_of_a_late_outcome() {
+    let scene = Scene::new(History::latest(3)).await;
+    let story = Story::new(&scene.store, 1);
+    story.register(&[STOCK]).await;
+    let drives = story.decide(Direction::Cancel, &[(1, None)], &[1]).await;
+    story.finish(&drives).await;
+    story
+        .apply(Report { tries: vec![TryReport { ordinal: support::story::ordinal(1), known: succeeded() }] })
+        .await;
+    let history = scene.store.inspect().history(&gid(1)).await.expect("the history");
+    let lines: Vec<&str> = history.iter().map(|line| &line[25..]).collect();
+    assert_eq!(lines, ["ended cancelled", "try of 01 succeeded", "reopened 01"], "only the latest are kept");
+}
+
+#[tokio::test]
+async fn history_tells_no_duration_of_a_late_report() {
+    let scene = Scene::new(History::latest(2)).await;
+    let story = Story::new(&scene.store, 1);
+    story.register(&[STOCK]).await;
+    let first = story.decide(Direction::Cancel, &[(1, None)], &[1]).await;
+    scene.wait(3_600_000);
+    assert_eq!(story.claim("stock", 9).await.len(), 1, "its lease is over");
+    story.finish(&first).await;
+    let history = scene.store.inspect().history(&story.gid).await.expect("the history");
+    let lines: Vec<&str> = history.iter().map(|line| &line[25..]).collect();
+    assert_eq!(lines, ["cancelled 01 after unknown time", "ended cancelled"]);
+}
+
+#[tokio::test]
+async fn history_can_be_switched_off() {
+    let mut scene = Scene::new(History::off()).await;
+    let story = Story::new(&scene.store, 1);
+    story.confirm_all().await;
+    assert!(scene.store.inspect().history(&story.gid).await.expect("no history").is_empty());
+    let names: Vec<String> = ask(&mut scene.raw, &["KEYS", "*history*"]).await;
+    assert!(names.is_empty());
+    let fields = scene.fields(&gid(1)).await;
+    assert!(!fields["01"].contains("claimed="));
+}
+
+#[tokio::test]
+async fn time_never_goes_back() {
+    let scene = Scene::new(History::off()).await;
+    let story = Story::new(&scene.store, 1);
+    story.register(&[STOCK]).await;
+    let hour = 3_600_000;
+    // An hour on, the initiator counts as dead; an hour back again, nothing is undone.
+    scene.wait(hour);
+    let swept = story.sweep().await.expect("a sweep");
+    assert_eq!(swept.now.as_millis(), NOON + hour);
+    let record = story.record().await;
+    assert_eq!(record.decision.as_ref().map(|decision| decision.at.as_millis()), Some(NOON + hour));
+    scene.clock.fetch_sub(hour, Ordering::Relaxed);
+    let claimed = story.claim("stock", 5).await;
+    assert_eq!(claimed.len(), 1, "what was due stays due");
+    story.finish(&claimed).await;
+    let record = story.record().await;
+    assert_eq!(record.ended_at.map(|at| at.as_millis()), Some(NOON + hour));
+    assert_eq!(
+        tcc_core::store::Store::now(&scene.store, 0).await.expect("the time").as_millis(),
+        NOON + hour
+    );
+    assert_eq!(scene.store.inspect().done(0, 10).await.expect("a list")[0].0, story.gid.as_str());
+}
+
+#[tokio::test]
+async fn a_clock_key_of_another_type_heals() {
+    let mut scene = Scene::new(History::off()).await;
+    for harm in [&["RPUSH", "{tcc:00}:clock", "text"][..], &["SET", "{tcc:00}:clock", "text"]] {
+        let _: i64 = ask(&mut scene.raw, &["DEL", "{tcc:00}:clock"]).await;
+        let _: redis::Value = ask(&mut scene.raw, harm).await;
+        let story = Story::new(&scene.store, 1);
+        story.register(&[STOCK]).await;
+        let kept: String = ask(&mut scene.raw, &["GET", "{tcc:00}:clock"]).await;
+        assert_eq!(kept, NOON.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_branches_are_no_trouble() {
+    let scene = Scene::new(History::default()).await;
+    let story = Story::new(&scene.store, 1);
+    let actions = vec![STOCK; 1_000];
+    story.register(&actions).await;
+    let places: Vec<usize> = (1..=1_000).collect();
+    let heard: Vec<_> = places.iter().map(|place| (*place, Some(succeeded()))).collect();
+    let drives = story.decide(Direction::Confirm, &heard, &places).await;
+    assert_eq!(drives.len(), 1_000);
+    let closes = drives.iter().map(|drive| tcc_core::machine::CloseDrive {
+        ordinal: drive.ordinal,
+        epoch: drive.epoch,
+        direction: drive.direction,
+        how: How::Done { seen: Seen::Succeeded },
+    });
+    story.apply(tcc_core::machine::Close { drives: closes.collect() }).await;
+    assert!(story.record().await.state.is_final());
+}

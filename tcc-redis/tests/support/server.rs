@@ -1,0 +1,168 @@
+//! A Redis of the test's own: a free port, a directory of its own, ended with the test.
+
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+/// Names of servers that will do.
+const BINARIES: [&str; 2] = ["redis-server", "valkey-server"];
+
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    arguments: Vec<String>,
+    directory: TempDir,
+}
+
+impl Server {
+    /// As the store wants it.
+    pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// Without a disk, for tests of many calls.
+    pub(crate) async fn volatile() -> Self {
+        Self::with(&["--appendonly", "no"]).await
+    }
+
+    /// With further arguments, which win.
+    pub(crate) async fn with(arguments: &[&str]) -> Self {
+        let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        for _ in 0..5 {
+            let directory = tempfile::tempdir().expect("a directory for the server");
+            let port = free_port();
+            let child = spawn(port, &directory, &arguments);
+            let mut server = Self { child, port, arguments: arguments.clone(), directory };
+            if server.is_up().await {
+                return server;
+            }
+        }
+        panic!("the server did not start");
+    }
+
+    /// Kills the server as the kernel does, and starts it again on what it left on the disk.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart().await;
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("the server can be killed");
+        self.child.wait().expect("the server ends");
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.child = spawn(self.port, &self.directory, &self.arguments);
+        assert!(self.is_up().await, "the server did not start again");
+    }
+
+    /// Starts again with other arguments.
+    pub(crate) async fn restart_with(&mut self, arguments: &[&str]) {
+        self.kill();
+        self.arguments = arguments.iter().map(|text| (*text).to_owned()).collect();
+        self.restart().await;
+    }
+
+    async fn is_up(&mut self) -> bool {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(20) {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return false;
+            }
+            if let Ok(client) = redis::Client::open(self.url())
+                && let Ok(mut connection) = client.get_multiplexed_async_connection().await
+            {
+                let pong = redis::cmd("PING").query_async::<String>(&mut connection).await;
+                if pong.is_ok() || pong.is_err_and(|error| error.code() != Some("LOADING")) {
+                    return true;
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub(crate) fn url_of(&self, database: u32) -> String {
+        format!("redis://127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub(crate) fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// A connection of the test's own.
+    pub(crate) async fn raw(&self) -> MultiplexedConnection {
+        raw(&self.url()).await
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) async fn raw(url: &str) -> MultiplexedConnection {
+    let client = redis::Client::open(url).expect("a URL");
+    let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(20)));
+    client.get_multiplexed_async_connection_with_config(&config).await.expect("a connection")
+}
+
+/// Sends one command and gives back its answer.
+pub(crate) async fn ask<T: redis::FromRedisValue>(
+    connection: &mut MultiplexedConnection,
+    words: &[&str],
+) -> T {
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command.query_async(connection).await.unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+fn spawn(port: u16, directory: &TempDir, arguments: &[String]) -> Child {
+    for binary in BINARIES {
+        let mut command = Command::new(binary);
+        command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
+        command.args([
+            "--maxmemory",
+            "1gb",
+            "--maxmemory-policy",
+            "noeviction",
+            "--enable-debug-command",
+            "yes",
+        ]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--logfile", "server.log", "--dir"]);
+        command.arg(directory.path()).args(arguments);
+        match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
+            Ok(child) => return child,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => panic!("{binary} cannot be started: {error}"),
+        }
+    }
+    panic!(
+        "these tests need `redis-server` or `valkey-server`, 7.0 or later, on PATH: apt install redis-server"
+    );
+}
