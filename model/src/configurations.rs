@@ -14,6 +14,11 @@ pub fn normal() -> Vec<Config> {
             worker_crash: true,
             ..Config::calm("four branches, three workers", &[0, 0, 1, 1], 3)
         },
+        Config {
+            refuse: true,
+            expiry: true,
+            ..Config::calm("early leases of four branches", &[0, 1, 2, 3], 3)
+        },
         // Everything at once, as far as one branch can meet it.
         Config {
             reasons: true,
@@ -143,7 +148,13 @@ pub fn release() -> Vec<Config> {
             fail: true,
             ..Config::calm("early leases of three branches", &[0, 1, 2], 3)
         },
-        Config { expiry: true, ..Config::calm("early leases of four branches", &[0, 1, 2, 3], 3) },
+        Config {
+            refuse: true,
+            expiry: true,
+            fail: true,
+            backoff: true,
+            ..Config::calm("early leases and back-off of four branches", &[0, 1, 2, 3], 3)
+        },
         Config {
             refuse: true,
             park: true,

@@ -1,8 +1,8 @@
 //! A record with everything left out that cannot change what happens next.
 //!
-//! [`Part`] is what the model keeps of a record. [`Names::decode`] makes a real record of it, on which the
-//! real state machine runs, and [`Names::encode`] takes in what it left behind. What is left out is filled
-//! in differently by each [`Hidden`], so that a rule which came to depend on it would be seen.
+//! [`Part`] is what the model keeps of a record. `Names::decode` makes a real record of it, on which the
+//! real state machine runs, and `Names::encode` takes in what it left behind. What is left out is filled
+//! in differently by each `Hidden`, so that a rule which came to depend on it would be seen.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -60,7 +60,7 @@ pub enum ClaimPart {
         /// Whether its lease has run out.
         expired: bool,
     },
-    /// It is closed. How, is [`Hidden`]: only the answer to a repeated report depends on it.
+    /// It is closed. How, is left out: only the answer to a repeated report depends on it.
     Closed,
 }
 

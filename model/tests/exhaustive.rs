@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use stateright::{Checker, Model};
 use tcc_core::{
     machine::Transition,
     record::{Direction, ParkCause, Reason},
 };
-use tcc_model::{explore, normal};
+use tcc_model::{Keys, explore, normal};
 
 /// Every transition of the state machine but those about business keys, which one transaction cannot meet,
 /// and reasons of an initiator's cancel that are no more than a word.
@@ -90,4 +91,11 @@ fn every_promise_is_kept_in_every_state_and_every_transition_is_reached() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     let missing: Vec<_> = transitions().difference(&reached).copied().collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
+}
+
+#[test]
+fn rule_15_a_key_has_one_transaction_however_its_begins_are_repeated() {
+    for again_after_cancel in [false, true] {
+        Keys::new(again_after_cancel).checker().spawn_bfs().join().assert_properties();
+    }
 }
