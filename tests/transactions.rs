@@ -177,6 +177,24 @@ async fn rule_01_an_operators_cancel_stands_against_a_later_commit() {
 }
 
 #[tokio::test]
+async fn rule_01_a_closure_that_overruns_after_an_operators_cancel_learns_that_reason() {
+    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let runtime = hosting(&store, &bank).sweep_interval(LONG).start().await.unwrap();
+    let operator = runtime.clone();
+    let error = runtime
+        .transaction("transfer")
+        .timeout(ms(150))
+        .run(async |tx| {
+            tx.call("bank.debit@1", &10).await?;
+            operator.cancel(tx.gid()).await?;
+            std::future::pending::<Result<(), Abort>>().await
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), TransactionErrorKind::Cancelled(Reason::Operator));
+}
+
+#[tokio::test]
 async fn a_transaction_begun_by_hand_is_committed_or_cancelled_by_hand() {
     let (store, bank, runtime) = start().await;
     let open = runtime.transaction("transfer").wait_final(LONG).begin().await.unwrap();

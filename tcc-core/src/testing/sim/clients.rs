@@ -45,8 +45,10 @@ enum Style {
     Overruns,
     /// An outcome nobody knows is ignored.
     Ignores,
-    /// A call is dropped before it ends.
+    /// A call is dropped before it ends, and its try goes on.
     Abandons,
+    /// Nothing is done about the error that keeps a sibling's value from the closure.
+    Swallows,
 }
 
 /// How a transaction is run.
@@ -103,6 +105,7 @@ impl Client {
                 Style::Overruns,
                 Style::Ignores,
                 Style::Abandons,
+                Style::Swallows,
             ]),
         };
         let version = if deployed.old { 1 } else { 2 };
@@ -345,10 +348,19 @@ impl Client {
                 tokio::select! {
                     biased;
                     value = self.call(tx, &legs[0]) => self.hear(tx, &value?),
-                    () = self.world.sleep(patience) => return Ok(()),
+                    () = self.world.sleep(patience) => {
+                        self.world.sleep_millis(0, 60).await;
+                        return Ok(());
+                    }
                 }
                 for leg in &legs[1..] {
                     self.heard_call(tx, leg).await?;
+                }
+            }
+            Style::Swallows => {
+                let joined = crate::try_join!(self.call(tx, &legs[0]), self.call(tx, &self.refused));
+                if joined.is_ok() {
+                    return Err(Abort::msg("the poor account paid"));
                 }
             }
         }
