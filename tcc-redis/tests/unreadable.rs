@@ -66,6 +66,7 @@ const TO_TRYING: &[(Harm, &str)] = &[
     (Set("retention_ms", "1h"), "retention_ms"),
     (Delete("retention_ms"), "retention_ms"),
     (Set("branches", "three"), "branches"),
+    (Set("branches", "100000"), "branches"),
     (Delete("branches"), "branches"),
     (Set("state", "tried"), "state"),
     (Delete("state"), "state"),

@@ -64,7 +64,7 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
         return Err(Unreadable::new("gid", "another"));
     }
     let key = fields.optional("key").map(|key| key.parse());
-    let count: u32 = fields.number("branches")?;
+    let count: u16 = fields.number("branches")?;
     let branches = (1..=count).map(|place| branch(fields, place)).collect::<Result<Vec<_>, _>>()?;
     let record = Record {
         format: FORMAT,
@@ -165,7 +165,7 @@ const WORDS: [&str; 16] = [
     "since",
 ];
 
-fn branch(fields: &Fields, place: u32) -> Result<Branch, Unreadable> {
+fn branch(fields: &Fields, place: u16) -> Result<Branch, Unreadable> {
     let field = format!("{place:02}");
     let strange = |why| Unreadable::new(&field, why);
     let mut parts = fields.text(&field)?.split(' ');

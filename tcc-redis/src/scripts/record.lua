@@ -76,7 +76,8 @@ local function check_head(head)
   if not string.find(head.retention_ms or '', '^%d+$') then
     unreadable('retention_ms', 'no number')
   end
-  if not string.find(head.branches or '', '^%d+$') then
+  -- Five digits bound every loop over branches.
+  if not string.find(head.branches or '', '^%d%d?%d?%d?%d?$') then
     unreadable('branches', 'no number')
   end
   local state = STATES[head.state]
