@@ -48,5 +48,5 @@ pub use payload::{DecodeError, EncodeError, Payload, Stored};
 pub use retry::RetryPolicy;
 pub use runtime::{Health, OperateError, Runtime, RuntimeBuilder, StartError};
 pub use time::Timestamp;
-pub use transaction::{KeyedTransaction, OpenTransaction, Transaction};
+pub use transaction::{Ending, KeyedTransaction, OpenTransaction, Transaction};
 pub use tx::Tx;

@@ -263,7 +263,7 @@ impl fmt::Debug for Token {
 pub struct Claim {
     /// Whose it is.
     pub token: Token,
-    /// Until when its holder alone may drive the branch.
+    /// Until when its holder alone may drive the branch; of no meaning, and zero, once the epoch is closed.
     pub until: Timestamp,
     /// How the claim's epoch was closed; open while absent.
     pub closed: Option<Closed>,

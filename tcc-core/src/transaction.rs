@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
     error::{Abort, InvalidInput, TransactionError, TransactionErrorKind as Kind},
@@ -15,13 +15,15 @@ use crate::{
     machine::{Begin, Begun, Create, Refusal},
     name::{BusinessKey, Name},
     outcome::{Keyed, Outcome},
-    record::{Direction, Reason, TransactionState},
-    runtime::{Shared, chain},
+    record::{Direction, Reason},
+    runtime::{Awaited, Shared, chain},
     seam::{Ended, within},
     store::StoreErrorKind,
     tx::{self, BegunHow, Deciding, Settled, Tx, TxInner},
 };
 
+/// Before the store is asked how a transaction stands that this process may end itself.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
 /// Longest pause between two looks at a transaction someone else finishes.
 const LOOK_CAP: Duration = Duration::from_millis(500);
 /// How often a begin is repeated whose key was freed between two looks.
@@ -277,7 +279,7 @@ impl Transaction {
             None => outcome.decision.is_some(),
         };
         let patience = patience.saturating_add(self.wait_final.unwrap_or_default());
-        self.shared.wait_until(first, patience, far_enough).await.map_err(|error| {
+        self.shared.wait_until(first, Duration::ZERO, patience, far_enough).await.map_err(|error| {
             let message = "the key belongs to this transaction, and the store does not say how it stands";
             TransactionError::new(Kind::Store, message).of(first, name).caused_by(error)
         })
@@ -306,7 +308,7 @@ impl OpenTransaction {
     ///
     /// # Errors
     /// When the transaction is decided to be cancelled instead, or its decision is not known.
-    pub async fn commit(self) -> Result<(), TransactionError> {
+    pub async fn commit(self) -> Result<Ending, TransactionError> {
         self.end(Direction::Confirm, Reason::Committed).await
     }
 
@@ -316,7 +318,7 @@ impl OpenTransaction {
     ///
     /// # Errors
     /// When the decision is not known, or was made before.
-    pub async fn cancel(self) -> Result<(), TransactionError> {
+    pub async fn cancel(self) -> Result<Ending, TransactionError> {
         self.end(Direction::Cancel, Reason::Aborted).await
     }
 
@@ -325,7 +327,7 @@ impl OpenTransaction {
         &self,
         direction: Direction,
         reason: Reason,
-    ) -> Result<Option<(Settled, oneshot::Receiver<TransactionState>)>, TransactionError> {
+    ) -> Result<Option<(Settled, Awaited)>, TransactionError> {
         match self.tx.inner.decide(direction, reason) {
             None => Err(self.error(Kind::Lost, "the transaction was decided before".into())),
             Some(Deciding::Nothing) => Ok(None),
@@ -337,52 +339,19 @@ impl OpenTransaction {
         }
     }
 
-    async fn end(&self, direction: Direction, reason: Reason) -> Result<(), TransactionError> {
-        let Some((settled, ended)) = self.decide(direction, reason).await? else { return Ok(()) };
+    async fn end(&self, direction: Direction, reason: Reason) -> Result<Ending, TransactionError> {
+        let mut ending = Ending::new(&self.tx.inner);
+        let Some((settled, ended)) = self.decide(direction, reason).await? else { return Ok(ending) };
+        ending.under_way = (!settled.state.is_final()).then_some(ended);
         if let Some(limit) = self.wait_final {
-            self.wait_for_end(&settled, ended, limit).await?;
+            ending.wait_for(limit).await?;
         }
         let Settled { decision, state } = settled;
         if decision.direction == direction {
-            return Ok(());
+            return Ok(ending);
         }
         let message = format!("the transaction is {state}, because {}", decision.reason);
         Err(self.error(Kind::Cancelled(decision.reason), message))
-    }
-
-    async fn wait_for_end(
-        &self,
-        settled: &Settled,
-        ended: oneshot::Receiver<TransactionState>,
-        limit: Duration,
-    ) -> Result<(), TransactionError> {
-        let inner = &self.tx.inner;
-        if settled.state.is_final() {
-            return Ok(());
-        }
-        let shared = &inner.shared;
-        let far_enough = |outcome: &Outcome| outcome.is_final() || outcome.parked > 0;
-        let outcome = tokio::select! {
-            biased;
-            Ok(_) = ended => return Ok(()),
-            outcome = shared.wait_until(&inner.gid, limit, far_enough) => outcome,
-        };
-        match outcome {
-            Ok(Some(outcome)) if outcome.is_final() => Ok(()),
-            Ok(Some(outcome)) => {
-                let parked = if outcome.parked > 0 { " and waits for an operator" } else { "" };
-                let message = format!("the transaction is {}{parked}; the decision stands", outcome.state);
-                Err(self.error(Kind::NotFinal, message).with_outcome(outcome))
-            }
-            Ok(None) => Err(self.error(Kind::Lost, "the record is gone".into())),
-            Err(error) => {
-                let message = format!(
-                    "{} is decided; the store does not say how it stands",
-                    settled.decision.direction
-                );
-                Err(self.error(Kind::NotFinal, message).caused_by(error))
-            }
-        }
     }
 
     fn error(&self, kind: Kind, message: String) -> TransactionError {
@@ -425,7 +394,8 @@ impl OpenTransaction {
         match self.decide(Direction::Cancel, Reason::DeadlinePassed).await {
             Ok(Some((settled, ended))) => {
                 if let Some(limit) = self.wait_final {
-                    let _ = self.wait_for_end(&settled, ended, limit).await;
+                    let under_way = (!settled.state.is_final()).then_some(ended);
+                    let _ = Ending { under_way, ..Ending::new(&self.tx.inner) }.wait_for(limit).await;
                 }
                 settled.decision.reason
             }
@@ -445,15 +415,77 @@ impl Drop for OpenTransaction {
     }
 }
 
+/// A decided transaction on its way to its end. The decision stands, and is carried out whether or not
+/// anybody waits.
+#[derive(Debug)]
+pub struct Ending {
+    shared: Arc<Shared>,
+    gid: Gid,
+    name: Name,
+    /// Where its end is told if it comes about in this process; nothing once it is over.
+    under_way: Option<Awaited>,
+}
+
+impl Ending {
+    fn new(inner: &TxInner) -> Self {
+        let (shared, gid, name) = (Arc::clone(&inner.shared), inner.gid.clone(), inner.name.clone());
+        Self { shared, gid, name, under_way: None }
+    }
+
+    /// The transaction's id.
+    #[must_use]
+    pub fn gid(&self) -> &Gid {
+        &self.gid
+    }
+
+    /// Waits until every branch is final, no longer than this.
+    ///
+    /// # Errors
+    /// When the time is over first, a branch waits for an operator, or the store does not answer.
+    pub async fn wait(mut self, at_most: Duration) -> Result<(), TransactionError> {
+        self.wait_for(at_most).await
+    }
+
+    async fn wait_for(&mut self, limit: Duration) -> Result<(), TransactionError> {
+        let Some(mut ended) = self.under_way.take() else { return Ok(()) };
+        let far_enough = |outcome: &Outcome| outcome.is_final() || outcome.parked > 0;
+        let outcome = tokio::select! {
+            biased;
+            () = ended.told() => return Ok(()),
+            // It may be others who end it.
+            outcome = self.shared.wait_until(&self.gid, LOOK_FIRST, limit, far_enough) => outcome,
+        };
+        let error = |message| TransactionError::new(Kind::NotFinal, message).of(&self.gid, &self.name);
+        match outcome {
+            Ok(Some(outcome)) if outcome.is_final() => Ok(()),
+            Ok(Some(outcome)) => {
+                let parked = if outcome.parked > 0 { " and waits for an operator" } else { "" };
+                let message = format!("the transaction is {}{parked}; the decision stands", outcome.state);
+                Err(error(message).with_outcome(outcome))
+            }
+            Ok(None) => Err(TransactionError::new(Kind::Lost, "the record is gone").of(&self.gid, &self.name)),
+            Err(cause) => {
+                let message = "the transaction is decided; the store does not say how it stands";
+                Err(error(message.into()).caused_by(cause))
+            }
+        }
+    }
+}
+
 impl Shared {
-    /// Looks at a transaction until it is far enough or the limit is over; gives how it stood last.
+    /// Looks at a transaction, `first` after now and then over and over, until it is far enough or the limit
+    /// is over; gives how it stood last.
     async fn wait_until(
         &self,
         gid: &Gid,
+        first: Duration,
         limit: Duration,
         far_enough: impl Fn(&Outcome) -> bool,
     ) -> Result<Option<Outcome>, crate::store::StoreError> {
         let started = self.seam.elapsed();
+        if !first.is_zero() {
+            self.seam.sleep(first.min(limit)).await;
+        }
         let mut pause = Duration::from_millis(10);
         loop {
             let looked = self.outcome(gid).await;

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     outcome::TryOutcome,
     payload::Payload,
     record::{Decision, Direction, Known, Reason, Seen, Token, TransactionState},
-    runtime::{Group, Shared},
+    runtime::{Awaited, Group, Shared},
     seam::{Ended, Task},
     store::StoreError,
     time::Timestamp,
@@ -319,6 +319,10 @@ impl TxInner {
         }
     }
 
+    fn arguments_of(&self, ordinal: Ordinal) -> Option<Payload> {
+        self.state().branches.get(&ordinal).map(|branch| branch.arguments.clone())
+    }
+
     pub(crate) fn action_of(&self, ordinal: Ordinal) -> Option<ActionName> {
         self.state().branches.get(&ordinal).map(|branch| branch.action.clone())
     }
@@ -430,7 +434,7 @@ impl TxInner {
     }
 
     /// Decides, in a task of its own: once sent, a decision is pursued whoever waits for it. Gives the
-    /// decision that stands, and where to hear of the transaction's end if this process drives all of it.
+    /// decision that stands, and where to hear of the transaction's end if it comes about in this process.
     ///
     /// `None` if it was decided here before.
     pub(crate) fn decide(self: &Arc<Self>, direction: Direction, reason: Reason) -> Option<Deciding> {
@@ -440,10 +444,10 @@ impl TxInner {
             self.forget_lease();
             return Some(Deciding::Nothing);
         };
-        let (tell_end, ended) = oneshot::channel();
+        let ended = self.shared.endings.expect(&self.gid);
         let tx = Arc::clone(self);
         let work = async move {
-            let settled = tx.pursue(decide, claimed, tell_end).await;
+            let settled = tx.pursue(decide, claimed).await;
             tx.forget_lease();
             settled
         };
@@ -494,6 +498,7 @@ impl TxInner {
             token: *token,
             lease_ms: self.shared.drive_lease_ms(),
             branches,
+            bare: true,
         });
         let decide = Decide {
             direction,
@@ -510,7 +515,6 @@ impl TxInner {
         self: &Arc<Self>,
         decide: Decide,
         claimed: Option<(Token, OwnedSemaphorePermit)>,
-        tell_end: oneshot::Sender<TransactionState>,
     ) -> Result<Settled, TransactionError> {
         let (asked, known) = (decide.direction, decide.heard.clone());
         let by = decide.by.clone();
@@ -541,10 +545,13 @@ impl TxInner {
                 }
             };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
-        let Decided { decision, state, drives, lost } = decided;
+        let Decided { decision, state, mut drives, lost } = decided;
+        for drive in &mut drives {
+            drive.arguments = self.arguments_of(drive.ordinal);
+        }
         match claimed {
             Some((token, permit)) if !drives.is_empty() => {
-                let group = Group { gid: self.gid.clone(), token, claimed_at, drives, ended: Some(tell_end) };
+                let group = Group { gid: self.gid.clone(), token, claimed_at, drives };
                 let shared = Arc::clone(&self.shared);
                 self.shared.spawn_drive(async move {
                     shared.drive(group).await;
@@ -623,5 +630,5 @@ pub(crate) struct Settled {
 pub(crate) enum Deciding {
     /// There was nothing to decide.
     Nothing,
-    Task(Task<Result<Settled, TransactionError>>, oneshot::Receiver<TransactionState>),
+    Task(Task<Result<Settled, TransactionError>>, Awaited),
 }

@@ -20,7 +20,7 @@ use crate::{
     history::History,
     keys::Keys,
     preflight::{self, Durability, Risk, Warning},
-    scripts::{Clock, Script, Scripts},
+    scripts::{Clock, Function, Library},
     store::RedisStore,
     trouble::{ends_connection, store_error},
 };
@@ -31,13 +31,20 @@ pub(crate) struct Settings {
     pub(crate) client: Client,
     pub(crate) address: Address,
     pub(crate) keys: Keys,
-    pub(crate) scripts: Scripts,
+    pub(crate) library: Library,
     pub(crate) durability: Option<Durability>,
     pub(crate) accepted: BTreeSet<Risk>,
     pub(crate) connect_timeout: Duration,
     pub(crate) call_timeout: Duration,
     pub(crate) history: History,
     pub(crate) given_time: Option<GivenTime>,
+}
+
+impl Settings {
+    /// The time, where a test gives it.
+    pub(crate) fn given_time(&self) -> Option<String> {
+        self.given_time.as_ref().map(|time| time.load(std::sync::atomic::Ordering::Relaxed).to_string())
+    }
 }
 
 /// Time in a test's hand.
@@ -218,14 +225,14 @@ impl RedisStoreBuilder {
         }
         let clock = if self.given_time.is_some() { Clock::Given } else { Clock::Server };
         #[cfg(feature = "testing")]
-        let scripts = Scripts::from_environment(clock);
+        let library = Library::from_environment(clock);
         #[cfg(not(feature = "testing"))]
-        let scripts = Scripts::new(clock);
+        let library = Library::new(clock);
         Ok(Settings {
             address: Address::of(&client),
             client,
             keys: Keys::new(namespace, self.shards),
-            scripts,
+            library,
             durability: self.durability,
             accepted: self.accepted,
             connect_timeout: self.connect_timeout,
@@ -340,15 +347,15 @@ impl Link {
         }
     }
 
-    /// Calls a script.
-    pub(crate) async fn evaluate(
+    /// Calls a function of the library.
+    pub(crate) async fn call(
         &self,
-        script: &Script,
+        function: Function,
         keys: &[String],
-        arguments: &[String],
+        arguments: &[&str],
     ) -> Result<Value, StoreError> {
         let (generation, mut connection) = self.connection().await?;
-        evaluate(&mut connection, script, keys, arguments).await.map_err(|error| {
+        call(&mut connection, &self.settings.library, function, keys, arguments).await.map_err(|error| {
             self.failed(generation, &error);
             store_error(error)
         })
@@ -376,22 +383,27 @@ impl Link {
     }
 }
 
-/// Calls a script by its hash, and by its text when Redis does not know the hash, which teaches it.
-pub(crate) async fn evaluate(
+/// Calls a function, and loads its library first when Redis does not know it.
+pub(crate) async fn call(
     connection: &mut MultiplexedConnection,
-    script: &Script,
+    library: &Library,
+    function: Function,
     keys: &[String],
-    arguments: &[String],
+    arguments: &[&str],
 ) -> Result<Value, RedisError> {
-    let call = |command: &str, script: &str| {
-        let mut call = redis::cmd(command);
-        call.arg(script).arg(keys.len()).arg(keys).arg(arguments);
-        call
-    };
-    match call("EVALSHA", &script.hash).query_async(connection).await {
-        Err(error) if error.code() == Some("NOSCRIPT") => {
-            call("EVAL", &script.text).query_async(connection).await
+    let mut call = redis::cmd("FCALL");
+    call.arg(library.name(function)).arg(keys.len()).arg(keys).arg(arguments);
+    match call.query_async(connection).await {
+        Err(error) if is_unknown_function(&error) => {
+            let mut load = redis::cmd("FUNCTION");
+            load.arg("LOAD").arg("REPLACE").arg(&library.text).exec_async(connection).await?;
+            call.query_async(connection).await
         }
         answer => answer,
     }
+}
+
+/// Whether Redis does not know the function: its library was never loaded, or was flushed.
+pub(crate) fn is_unknown_function(error: &RedisError) -> bool {
+    error.detail().is_some_and(|detail| detail.contains("Function not found"))
 }

@@ -1,56 +1,63 @@
-//! Which keys a transaction's operations are likely to need.
+//! Which keys operations are likely to need beside those they name.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use tcc_core::Gid;
 
+/// Queues remembered. A process knows few participants.
+const QUEUES_MAX: usize = 64;
 /// Transactions remembered in one generation; two are kept.
 const GENERATION_MAX: usize = 2_048;
-/// Keys remembered of one transaction.
-const SUFFIXES_MAX: usize = 32;
 
-/// Remembers, for the transactions heard of last, the keys that depend on what their records hold. A wrong
-/// or missing hint costs one round trip: the script names what it needs.
+/// Remembers the queues this process has met, and the business keys of the transactions it has met last. A
+/// wrong or missing hint costs one round trip: the script names what it needs.
 #[derive(Debug, Default)]
 pub(crate) struct Hints {
-    generations: Mutex<[BTreeMap<Gid, BTreeSet<String>>; 2]>,
+    queues: Mutex<BTreeSet<String>>,
+    keys: Mutex<[BTreeMap<Gid, String>; 2]>,
 }
 
 impl Hints {
-    /// Remembers keys of a transaction and gives back all that are known.
-    pub(crate) fn learn(&self, gid: &Gid, suffixes: Vec<String>) -> Vec<String> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let [young, old] = &mut *generations;
-        let known = match young.get_mut(gid) {
-            Some(known) => known,
-            None => {
-                let known = old.remove(gid).unwrap_or_default();
-                if known.is_empty() && suffixes.is_empty() {
-                    return Vec::new();
-                }
-                if young.len() >= GENERATION_MAX {
-                    *old = std::mem::take(young);
-                }
-                young.entry(gid.clone()).or_insert(known)
+    /// Remembers a key that an operation on a transaction needs, if it will need it again.
+    pub(crate) fn learn(&self, gid: &Gid, suffix: &str) {
+        if suffix.starts_with("ready:") {
+            let mut queues = lock(&self.queues);
+            if queues.len() < QUEUES_MAX && !queues.contains(suffix) {
+                queues.insert(suffix.to_owned());
             }
-        };
-        known.extend(suffixes);
-        while known.len() > SUFFIXES_MAX {
-            known.pop_first();
+        } else if suffix.starts_with("key:") {
+            let mut keys = lock(&self.keys);
+            let [young, old] = &mut *keys;
+            if young.len() >= GENERATION_MAX {
+                *old = std::mem::take(young);
+            }
+            young.insert(gid.clone(), suffix.to_owned());
         }
-        known.iter().cloned().collect()
+    }
+
+    /// The queues met so far.
+    pub(crate) fn queues(&self) -> Vec<String> {
+        lock(&self.queues).iter().cloned().collect()
+    }
+
+    /// The business key of a transaction, if it is known to have one.
+    pub(crate) fn key(&self, gid: &Gid) -> Option<String> {
+        lock(&self.keys).iter().find_map(|generation| generation.get(gid).cloned())
     }
 
     /// Forgets a transaction that is over.
     pub(crate) fn forget(&self, gid: &Gid) {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        for generation in &mut *generations {
+        for generation in &mut *lock(&self.keys) {
             generation.remove(gid);
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -60,16 +67,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hints_are_kept_for_the_newest_transactions_only() {
+    fn hints_are_bounded() {
         let hints = Hints::default();
         let gid = |n: usize| Gid::new(Timestamp::from_millis(n as u64), 0, 0);
         for n in 0..3 * GENERATION_MAX {
-            assert_eq!(hints.learn(&gid(n), vec!["ready:a".into()]), ["ready:a"]);
+            hints.learn(&gid(n), &format!("key:a:{n}"));
+            hints.learn(&gid(n), &format!("ready:{n}"));
+            hints.learn(&gid(n), "tx:other");
         }
-        assert_eq!(hints.learn(&gid(0), vec![]), [] as [&str; 0]);
+        assert_eq!(hints.queues().len(), QUEUES_MAX);
+        assert_eq!(hints.key(&gid(0)), None);
         let newest = gid(3 * GENERATION_MAX - 1);
-        assert_eq!(hints.learn(&newest, vec!["ready:b".into()]), ["ready:a", "ready:b"]);
+        assert_eq!(hints.key(&newest), Some(format!("key:a:{}", 3 * GENERATION_MAX - 1)));
         hints.forget(&newest);
-        assert_eq!(hints.learn(&newest, vec![]), [] as [&str; 0]);
+        assert_eq!(hints.key(&newest), None);
     }
 }

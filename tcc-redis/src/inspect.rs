@@ -70,14 +70,6 @@ impl Inspector {
         self.scored(shard, "due", max).await
     }
 
-    /// Final transactions of a shard and when their retention ends, no more than `max`.
-    ///
-    /// # Errors
-    /// When Redis does not answer.
-    pub async fn done(&self, shard: u16, max: usize) -> Result<Vec<(String, Timestamp)>, StoreError> {
-        self.scored(shard, "done", max).await
-    }
-
     /// Processes that listen or listened, and when each was last heard.
     ///
     /// # Errors

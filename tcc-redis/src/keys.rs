@@ -13,7 +13,7 @@ pub(crate) struct Keys {
 }
 
 /// Keys that every script of an operation is given, in their order.
-pub(crate) const FIXED: [&str; 6] = ["clock", "due", "open", "parked", "done", "unreadable"];
+pub(crate) const FIXED: [&str; 5] = ["clock", "due", "open", "parked", "unreadable"];
 
 impl Keys {
     pub(crate) fn new(namespace: Name, shards: u16) -> Self {

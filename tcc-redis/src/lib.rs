@@ -1,6 +1,6 @@
 //! Redis store of the TCC framework.
 //!
-//! [`RedisStore`] keeps every transaction as a hash of plain text, drives its state by Lua scripts, and
+//! [`RedisStore`] keeps every transaction as a hash of plain text, drives its state by Lua functions, and
 //! carries messages to workers through streams. It needs Redis 7.0 or later, or Valkey, with
 //! `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction`; a server that cannot keep the
 //! framework's promises is refused with what to change.
@@ -25,6 +25,7 @@ mod hints;
 mod history;
 mod inspect;
 mod keys;
+mod lane;
 mod preflight;
 mod reader;
 mod scripts;

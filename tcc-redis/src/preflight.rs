@@ -14,7 +14,8 @@ use tcc_core::{
 
 use crate::{
     codec::reply::Values,
-    connect::{Settings, evaluate},
+    connect::{Settings, call, is_unknown_function},
+    scripts::Function,
     trouble::store_error,
 };
 
@@ -134,19 +135,19 @@ fn denied(command: &str) -> StoreError {
     ))
 }
 
-/// Scripts with flags came with Redis 7.0; whether they work is tried, so that Valkey and others are judged
-/// by what they do.
+/// Functions came with Redis 7.0; whether there are any is tried, so that Valkey and others are judged by what
+/// they do.
 async fn features(connection: &mut MultiplexedConnection, look: &Look) -> Result<(), StoreError> {
-    let probe =
-        redis::cmd("EVAL").arg("#!lua flags=no-writes\nreturn 1").arg(0).query_async::<i64>(connection).await;
+    let probe = redis::cmd("FCALL").arg("tcc_probe").arg(0).query_async::<redis::Value>(connection).await;
     match probe {
         Ok(_) => Ok(()),
-        Err(error) if error.code() == Some("NOPERM") => Err(denied("EVAL").with_source(error)),
+        Err(error) if is_unknown_function(&error) => Ok(()),
+        Err(error) if error.code() == Some("NOPERM") => Err(denied("FCALL").with_source(error)),
         Err(error) if error.is_io_error() || error.is_timeout() => Err(store_error(error)),
         Err(error) => {
             let version = look.info.get("redis_version").map_or("unknown", String::as_str);
             let message = format!(
-                "this server (version {version}) knows no scripts with flags; Redis 7.0 or later, or Valkey, is needed"
+                "this server (version {version}) knows no functions (FCALL); Redis 7.0 or later, or Valkey, is needed"
             );
             Err(refused(message).with_source(error))
         }
@@ -171,9 +172,9 @@ async fn config(
 async fn permissions(connection: &mut MultiplexedConnection, settings: &Settings) -> Result<(), StoreError> {
     for shard in [0, settings.keys.shards() - 1] {
         let key = settings.keys.of(shard, "rehearsal");
-        let tried = evaluate(connection, &settings.scripts.rehearse, &[key], &[]).await.map_err(|error| {
+        let tried = call(connection, &settings.library, Function::Rehearse, &[key], &[]).await.map_err(|error| {
             if error.code() == Some("NOPERM") {
-                denied("EVALSHA").with_source(error)
+                denied("FCALL or FUNCTION LOAD").with_source(error)
             } else {
                 store_error(error)
             }
@@ -197,10 +198,11 @@ async fn permissions(connection: &mut MultiplexedConnection, settings: &Settings
 /// Writes the namespace's meta data at first start, and refuses another configuration (rule 17).
 async fn namespace(connection: &mut MultiplexedConnection, settings: &Settings) -> Result<(), StoreError> {
     let keys = &settings.keys;
-    let arguments = [SCHEMA.to_string(), keys.shards().to_string(), local_time().to_string()];
+    let (schema, shards, created_at) = (SCHEMA.to_string(), keys.shards().to_string(), local_time().to_string());
+    let arguments = [schema.as_str(), &shards, &created_at];
     let meta = keys.of(0, "meta");
     let found =
-        evaluate(connection, &settings.scripts.namespace, &[meta], &arguments).await.map_err(store_error)?;
+        call(connection, &settings.library, Function::Namespace, &[meta], &arguments).await.map_err(store_error)?;
     let mut found = Values::new(found)?;
     let unreadable = |_| refused(format!("`{}` cannot be read; see it with HGETALL", keys.of(0, "meta")));
     let schema: u32 = found.text().map_err(unreadable)?.parse().unwrap_or(u32::MAX);

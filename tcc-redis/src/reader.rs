@@ -19,7 +19,8 @@ use tokio::{
 };
 
 use crate::{
-    connect::{Link, evaluate},
+    connect::{Link, call},
+    scripts::Function,
     keys::GROUP,
     trouble::store_error,
 };
@@ -174,8 +175,8 @@ impl Reader {
     /// Creates the groups that are missing, and gives back the places of the queues that can be read.
     async fn ensure_groups(&self, connection: &mut MultiplexedConnection) -> Result<Vec<usize>, StoreError> {
         let keys: Vec<String> = self.queues.iter().map(|(key, _)| key.clone()).collect();
-        let script = &self.link.settings.scripts.groups;
-        let strange = evaluate(connection, script, &keys, &[]).await.map_err(store_error)?;
+        let library = &self.link.settings.library;
+        let strange = call(connection, library, Function::Groups, &keys, &[]).await.map_err(store_error)?;
         let strange: Vec<usize> = from_redis_value(strange).unwrap_or_default();
         for place in &strange {
             let key = keys.get(place - 1).map_or("", String::as_str);

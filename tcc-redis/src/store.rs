@@ -3,7 +3,6 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use redis::Value;
 use tcc_core::{
     BusinessKey, Gid, Name, Timestamp,
     machine::{Answer, Op},
@@ -22,9 +21,11 @@ use crate::{
     hints::Hints,
     inspect::Inspector,
     keys::{self, FIXED, Keys},
+    lane::{Kind, Lane, Step},
     preflight::Warning,
+
     reader::Listener,
-    scripts::Script,
+    scripts::Function,
 };
 
 /// How often one operation is sent with more keys than before. What a record needs changes only when others
@@ -33,7 +34,7 @@ const SENDINGS_MAX: usize = 8;
 
 /// Keeps transactions in Redis 7.0 or later, or Valkey. Clones share one connection.
 ///
-/// Every operation is one Lua script; what it does is what [`tcc_core::machine`] says. Records are hashes of
+/// Every operation is one atomic step of a Lua script; what it does is what [`tcc_core::machine`] says. Records are hashes of
 /// plain text, for `HGETALL`.
 #[derive(Clone)]
 pub struct RedisStore {
@@ -42,7 +43,10 @@ pub struct RedisStore {
 
 struct Inner {
     link: Arc<Link>,
-    hints: Hints,
+    hints: Arc<Hints>,
+    /// The lanes of each shard.
+    beginning: Vec<Lane>,
+    finishing: Vec<Lane>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -70,7 +74,10 @@ impl RedisStore {
     }
 
     pub(crate) fn new(link: Link) -> Self {
-        Self { inner: Arc::new(Inner { link: Arc::new(link), hints: Hints::default() }) }
+        let (link, hints) = (Arc::new(link), Arc::new(Hints::default()));
+        let lanes = |kind| (0..link.settings.keys.shards()).map(|shard| Lane::new(&link, &hints, kind, shard)).collect();
+        let (beginning, finishing) = (lanes(Kind::Beginning), lanes(Kind::Finishing));
+        Self { inner: Arc::new(Inner { link, hints, beginning, finishing }) }
     }
 
     /// What was worth knowing of the server when it was looked at last.
@@ -89,40 +96,15 @@ impl RedisStore {
         &self.inner.link.settings.keys
     }
 
-    /// The keys every script of an operation gets, then these.
-    fn declare(&self, shard: u16, transaction: String, suffixes: &[String]) -> Vec<String> {
-        let mut declared = vec![transaction];
-        declared.extend(FIXED.iter().map(|suffix| self.keys().of(shard, suffix)));
-        declared.extend(suffixes.iter().map(|suffix| self.keys().of(shard, suffix)));
-        declared
-    }
-
-    /// Arguments that precede an operation's own.
-    fn preamble(&self) -> Vec<String> {
-        let time = self.inner.link.settings.given_time.as_ref();
-        time.map(|time| time.load(std::sync::atomic::Ordering::Relaxed).to_string()).into_iter().collect()
-    }
-
     /// The time, and the transactions whose timer has run out.
     async fn look(&self, shard: u16, max: usize) -> Result<(Timestamp, Vec<String>), StoreError> {
-        let declared = self.declare(shard, self.keys().of(shard, "tx:-"), &[]);
-        let mut arguments = self.preamble();
-        arguments.push(max.to_string());
+        let declared: Vec<String> = FIXED.iter().map(|suffix| self.keys().of(shard, suffix)).collect();
         let link = &self.inner.link;
-        let answer = link.evaluate(&link.settings.scripts.look, &declared, &arguments).await?;
+        let (time, max) = (link.settings.given_time(), max.to_string());
+        let arguments: Vec<&str> = time.as_deref().into_iter().chain([max.as_str()]).collect();
+        let answer = link.call(Function::Look, &declared, &arguments).await?;
         let mut values = Values::new(answer)?;
         Ok((values.moment()?, values.list(Values::text)?))
-    }
-
-    async fn send(
-        &self,
-        script: &Script,
-        gid: &Gid,
-        suffixes: &[String],
-        arguments: &[String],
-    ) -> Result<Value, StoreError> {
-        let declared = self.declare(gid.shard(), self.keys().transaction(gid), suffixes);
-        self.inner.link.evaluate(script, &declared, arguments).await
     }
 
     /// Refuses the ids of another configuration, which no sweeper of this one would look after.
@@ -166,32 +148,39 @@ impl Store for RedisStore {
 
     async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
         self.check_shard(gid)?;
-        let link = &self.inner.link;
-        let (script, request) = request(&link.settings.scripts, gid, &op)?;
-        let entries_max = link.settings.history.entries_max();
-        let mut arguments = self.preamble();
-        arguments.push(entries_max.to_string());
-        arguments.extend(request.arguments);
-        let mut suffixes = self.inner.hints.learn(gid, request.suffixes);
-        if entries_max > 0 {
+        let inner = &self.inner;
+        let request = request(gid, &op)?;
+        let mut suffixes = request.suffixes;
+        suffixes.iter().for_each(|suffix| inner.hints.learn(gid, suffix));
+        suffixes.extend(inner.hints.key(gid));
+        if inner.link.settings.history.entries_max() > 0 {
             suffixes.push(keys::history_suffix(gid));
         }
+        let lane = match request.kind {
+            Kind::Beginning => &inner.beginning,
+            Kind::Finishing => &inner.finishing,
+        };
+        let lane = &lane[usize::from(gid.shard())];
         for _ in 0..SENDINGS_MAX {
-            let answer = self.send(script, gid, &suffixes, &arguments).await?;
-            match reply(&op, answer)? {
+            let step = Step {
+                operation: request.operation,
+                gid: gid.to_string(),
+                arguments: request.arguments.clone(),
+                suffixes: suffixes.clone(),
+            };
+            match reply(&op, lane.take(step).await?)? {
                 Reply::Applied(applied) => {
                     if ends(&applied) {
-                        self.inner.hints.forget(gid);
+                        inner.hints.forget(gid);
                     }
                     return Ok(applied);
                 }
                 Reply::Need(needed) => {
-                    let lasting =
-                        needed.iter().filter(|suffix| !suffix.starts_with("tx:")).cloned().collect();
-                    self.inner.hints.learn(gid, lasting);
+                    needed.iter().for_each(|suffix| inner.hints.learn(gid, suffix));
                     suffixes.extend(needed);
                 }
                 Reply::Unreadable(unreadable) => return Err(unreadable.of(gid)),
+                Reply::Failed(error) => return Err(error),
             }
         }
         Err(StoreError::new(
@@ -255,7 +244,7 @@ impl Store for RedisStore {
             // Here the caller hears what a reader's task could only log.
             let queues: Vec<String> =
                 participants.iter().map(|name| self.keys().queue(shard, name)).collect();
-            link.evaluate(&link.settings.scripts.groups, &queues, &[]).await?;
+            link.call(Function::Groups, &queues, &[]).await?;
         }
         Ok(Box::new(Listener::start(&self.inner.link, process, participants)))
     }

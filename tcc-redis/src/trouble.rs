@@ -9,6 +9,13 @@ pub(crate) fn store_error(error: RedisError) -> StoreError {
     StoreError::new(kind, advice).with_source(error)
 }
 
+/// What Redis answered to a command inside a script, as an error of the store.
+pub(crate) fn failure(text: &str) -> StoreError {
+    let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
+    let code = code.trim_start_matches('-').to_owned();
+    store_error(redis::make_extension_error(code, Some(detail.to_owned())))
+}
+
 /// Whether the connection is of no use any more: it is gone, silent, or leads to a server that takes no
 /// writes.
 pub(crate) fn ends_connection(error: &RedisError) -> bool {

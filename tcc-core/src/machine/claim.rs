@@ -36,7 +36,7 @@ pub(super) fn claim(
             open_claim(branch, work.token, work.lease_ms, now);
             step.note(Transition::Claimed);
         }
-        drives.extend(drive(&decision, Ordinal::from_index(index), branch, now));
+        drives.extend(drive(&decision, Ordinal::from_index(index), branch, false, now));
     }
     if drives.is_empty() {
         step.note(Transition::ClaimedNothing);

@@ -134,5 +134,6 @@ fn close_one(
 fn close_claim(branch: &mut Branch, closed: Closed) {
     if let Some(claim) = &mut branch.claim {
         claim.closed = Some(closed);
+        claim.until = Timestamp::default();
     }
 }

@@ -153,8 +153,14 @@ fn settle(record: &mut Record, now: Timestamp, step: &mut Step) {
     }
 }
 
-/// What a drive needs to know of a branch that was claimed for it.
-fn drive(decision: &Decision, ordinal: Ordinal, branch: &Branch, now: Timestamp) -> Option<Drive> {
+/// What a drive needs to know of a branch that was claimed for it; bare, without its arguments.
+fn drive(
+    decision: &Decision,
+    ordinal: Ordinal,
+    branch: &Branch,
+    bare: bool,
+    now: Timestamp,
+) -> Option<Drive> {
     let direction = branch.state.open_direction()?;
     let claim = branch.claim?;
     Some(Drive {
@@ -163,7 +169,7 @@ fn drive(decision: &Decision, ordinal: Ordinal, branch: &Branch, now: Timestamp)
         direction,
         epoch: branch.epoch,
         attempt: branch.attempts,
-        arguments: branch.arguments.clone(),
+        arguments: branch.arguments.clone().filter(|_| !bare),
         outcome: branch.try_outcome(),
         ongoing_ms: branch.ongoing_since.map(|since| since.until(now)).map(millis),
         unhandled_ms: branch.unhandled_since.map(|since| since.until(now)).map(millis),

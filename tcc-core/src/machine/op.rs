@@ -178,6 +178,8 @@ pub struct InlineClaim {
     pub lease_ms: u64,
     /// The branches the caller drives; the others' participants are rung.
     pub branches: Vec<Ordinal>,
+    /// Leaves arguments out of the answer, for a caller that has them.
+    pub bare: bool,
 }
 
 /// Answer to [`Decide`].
@@ -217,7 +219,7 @@ pub struct Drive {
     pub epoch: u64,
     /// Number of the attempt, from 1.
     pub attempt: u32,
-    /// Arguments of its try; absent only if the record lost them.
+    /// Arguments of its try; absent if the caller has them, or the record lost them.
     pub arguments: Option<Payload>,
     /// What the record knows of its try.
     pub outcome: TryOutcome<Payload>,

@@ -236,6 +236,7 @@ impl RuntimeBuilder {
             drives: Arc::new(Semaphore::new(config.drives_max.min(Semaphore::MAX_PERMITS))),
             open: Arc::new(Semaphore::new(config.open_permits())),
             leases: Mutex::new(BTreeMap::new()),
+            endings: Arc::default(),
             events: broadcast::channel(config.events_max).0,
             accepting: AtomicBool::new(true),
             stopping: self.stopping,

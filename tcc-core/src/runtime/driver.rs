@@ -7,7 +7,7 @@ use futures_util::{
     future::OptionFuture,
     stream::{FuturesUnordered, StreamExt},
 };
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Shared, registry::Hosted};
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     name::Name,
     outcome::{PhaseError, TryOutcome},
     payload::{DecodeError, Payload},
-    record::{Closed, Direction, ParkCause, Seen, Token, TransactionState, cut_error},
+    record::{Closed, Direction, ParkCause, Seen, Token, cut_error},
     seam::{Ended, Task, within},
     store::{Doorbell, StoreError},
 };
@@ -35,8 +35,6 @@ pub(crate) struct Group {
     /// [`Seam::elapsed`](crate::seam::Seam::elapsed) before the claim was sent: leases are measured from it.
     pub(crate) claimed_at: Duration,
     pub(crate) drives: Vec<Drive>,
-    /// Told the transaction's state once it is final by this group's work.
-    pub(crate) ended: Option<oneshot::Sender<TransactionState>>,
 }
 
 impl Shared {
@@ -54,7 +52,7 @@ impl Shared {
             match shared.call(&bell.gid, claim, shared.config.drive_lease / 2).await {
                 Ok(Ok(drives)) if drives.is_empty() => {}
                 Ok(Ok(drives)) => {
-                    shared.drive(Group { gid: bell.gid, token, claimed_at, drives, ended: None }).await;
+                    shared.drive(Group { gid: bell.gid, token, claimed_at, drives }).await;
                 }
                 Ok(Err(_)) => {}
                 Err(error) => shared.trouble("claiming work", Some(&bell.gid), &error),
@@ -67,7 +65,7 @@ impl Shared {
     /// Drives a group to its reports. Branches are driven on, and their leases kept, while others' reports
     /// are under way (rule 9).
     pub(crate) async fn drive(self: &Arc<Self>, group: Group) {
-        let Group { gid, token, claimed_at, drives, mut ended } = group;
+        let Group { gid, token, claimed_at, drives } = group;
         let lease = Lease { token, claimed_at };
         let linger = LINGER.min(self.config.drive_lease / 3);
         let mut running: FuturesUnordered<_> =
@@ -88,19 +86,14 @@ impl Shared {
                     }
                     reports.extend(report);
                 }
-                Some(state) = closing.next() => {
-                    let end = state.filter(|state| state.is_final()).and_then(|state| Some((state, ended.take()?)));
-                    if let Some((state, ended)) = end {
-                        let _ = ended.send(state);
-                    }
-                }
+                Some(()) = closing.next() => {}
                 () = self.seam.sleep(send_at.saturating_sub(now)), if !reports.is_empty() => {}
                 else => return,
             }
         }
     }
 
-    async fn close(&self, gid: &Gid, reports: Vec<Report>) -> Option<TransactionState> {
+    async fn close(&self, gid: &Gid, reports: Vec<Report>) {
         let close = Close { drives: reports.iter().map(|report| report.close.clone()).collect() };
         match self.call(gid, close, self.config.drive_lease).await {
             Ok(Ok(closes)) => {
@@ -112,17 +105,13 @@ impl Shared {
                         }
                     }
                 }
-                Some(closes.state)
+                if closes.state.is_final() {
+                    self.endings.tell(gid);
+                }
             }
-            Ok(Err(refusal)) => {
-                tracing::debug!(%gid, %refusal, "the reports of phase two were refused");
-                None
-            }
-            Err(error) => {
-                // The leases run out, and the branches are driven again.
-                self.trouble("reporting phase two", Some(gid), &error);
-                None
-            }
+            Ok(Err(refusal)) => tracing::debug!(%gid, %refusal, "the reports of phase two were refused"),
+            // The leases run out, and the branches are driven again.
+            Err(error) => self.trouble("reporting phase two", Some(gid), &error),
         }
     }
 

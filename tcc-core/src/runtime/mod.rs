@@ -4,6 +4,7 @@
 mod builder;
 mod calls;
 mod driver;
+mod endings;
 mod keeper;
 mod registry;
 mod shutdown;
@@ -27,6 +28,8 @@ use tokio_util::{
 
 pub use builder::{RuntimeBuilder, StartError};
 pub(crate) use driver::{Group, chain};
+pub(crate) use endings::Awaited;
+use endings::Endings;
 pub(crate) use registry::Hosted;
 use registry::Registry;
 
@@ -66,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) open: Arc<Semaphore>,
     /// Transactions of this process that may need their lease renewed.
     pub(crate) leases: Mutex<BTreeMap<Gid, Weak<TxInner>>>,
+    /// Who waits here for a transaction's end.
+    pub(crate) endings: Arc<Endings>,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) accepting: AtomicBool,
     pub(crate) stopping: CancellationToken,

@@ -307,10 +307,12 @@ impl Transaction {
         } else {
             (Direction::Cancel, random.pick(&reasons))
         };
+        let claimed = if random.chance(50) { 100 } else { 75 };
         let inline = random.chance(50).then(|| InlineClaim {
             token: Token(random.next()),
             lease_ms: 1 + random.below(2 * LEASE_MS),
-            branches: self.tries.keys().copied().filter(|_| random.chance(75)).collect(),
+            branches: self.tries.keys().copied().filter(|_| random.chance(claimed)).collect(),
+            bare: random.chance(75),
         });
         let create = (!self.acknowledged || random.chance(5)).then(|| self.create.clone());
         Decide { direction, reason, by: text("initiator"), create, heard, inline }

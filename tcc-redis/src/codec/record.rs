@@ -1,6 +1,6 @@
 //! Reads a record out of its hash.
 //!
-//! What is read is checked as the scripts check it: closed sets, what must hold between fields, payloads
+//! What is read is checked as the functions check it: closed sets, what must hold between fields, payloads
 //! against their seals. Half of the single-bit flips in an append-only file pass Redis unnoticed.
 
 use std::collections::BTreeMap;
@@ -60,12 +60,12 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
     if fields.text("format")? != FORMAT.to_string() {
         return Err(Unreadable::new("format", "another version: upgrade this process"));
     }
-    if fields.text("gid")? != gid.as_str() {
-        return Err(Unreadable::new("gid", "another"));
-    }
     let key = fields.optional("key").map(|key| key.parse());
     let count: u16 = fields.number("branches")?;
-    let branches = (1..=count).map(|place| branch(fields, place)).collect::<Result<Vec<_>, _>>()?;
+    let decision = decision(fields)?;
+    // A branch that says nothing else may be driven as soon as it is decided.
+    let start = decision.as_ref().map_or(Timestamp::default(), |decision| decision.at);
+    let branches = (1..=count).map(|place| branch(fields, place, start)).collect::<Result<Vec<_>, _>>()?;
     let record = Record {
         format: FORMAT,
         gid: gid.clone(),
@@ -73,7 +73,7 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
         key: key.transpose().map_err(|_| Unreadable::new("key", "no key"))?,
         initiator: fields.name("initiator")?,
         state: word_of("state", fields.text("state")?)?,
-        decision: decision(fields)?,
+        decision,
         begun_at: fields.moment("begun_at")?,
         deadline_at: fields.moment("deadline_at")?,
         lease_until: fields.moment("lease_until")?,
@@ -114,19 +114,37 @@ fn bells(text: &str) -> Result<BTreeMap<Name, Bell>, Unreadable> {
     Ok(bells)
 }
 
-/// The words of a branch's line.
+/// The words of a branch's field.
 struct Words<'a> {
-    field: &'a str,
+    field: String,
+    /// The words that stand alone, at the beginning.
+    first: Vec<&'a str>,
     words: BTreeMap<&'a str, &'a str>,
 }
 
 impl<'a> Words<'a> {
+    /// Reads a field that holds some of these words.
+    fn read(fields: &'a Fields, field: String, allowed: &[&str]) -> Result<Self, Unreadable> {
+        let text = fields.optional(&field).unwrap_or_default();
+        let (mut first, mut words) = (Vec::new(), BTreeMap::new());
+        for word in text.split(' ').filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                None if words.is_empty() => first.push(word),
+                Some((name, value)) if allowed.contains(&name) => {
+                    words.insert(name, value);
+                }
+                _ => return Err(Unreadable::new(field, "no such word")),
+            }
+        }
+        Ok(Self { field, first, words })
+    }
+
     fn get<T>(
         &self,
         name: &str,
         read: impl FnOnce(&str, &'a str) -> Result<T, Unreadable>,
     ) -> Result<Option<T>, Unreadable> {
-        self.words.get(name).map(|text| read(self.field, text)).transpose()
+        self.words.get(name).map(|text| read(&self.field, text)).transpose()
     }
 
     fn number<T: std::str::FromStr + Default>(&self, name: &str) -> Result<T, Unreadable> {
@@ -146,69 +164,67 @@ impl<'a> Words<'a> {
     }
 }
 
-const WORDS: [&str; 16] = [
-    "call",
-    "runner",
-    "try",
-    "arguments",
-    "result",
-    "attempts",
-    "epoch",
-    "next",
-    "token",
-    "lease",
-    "closed",
-    "claimed",
-    "ongoing",
-    "unhandled",
-    "parked",
-    "since",
-];
-
-fn branch(fields: &Fields, place: u16) -> Result<Branch, Unreadable> {
+fn branch(fields: &Fields, place: u16, start: Timestamp) -> Result<Branch, Unreadable> {
     let field = format!("{place:02}");
-    let strange = |why| Unreadable::new(&field, why);
-    let mut parts = fields.text(&field)?.split(' ');
-    let (action, state) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let words = parts.map(|word| word.split_once('=').filter(|(name, _)| WORDS.contains(name)));
-    let words: Option<BTreeMap<&str, &str>> = words.collect();
-    let words = Words { field: &field, words: words.ok_or_else(|| strange("no such word"))? };
-    let call = words.get("call", |_, text| CallId::new(text).map_err(|_| strange("no call")))?;
-    let closed = words.get("closed", |field, text| match text.strip_prefix("rescheduled@") {
-        Some(at) => Ok(Closed::Rescheduled(moment(field, at)?)),
-        None => word_of(field, text),
-    })?;
-    let claim = match (words.token("token")?, words.moment("lease")?) {
-        (Some(token), Some(until)) => Some(Claim { token, until, closed }),
-        (None, None) if closed.is_none() => None,
-        _ => return Err(strange("claim")),
+    let words = |part: &str, allowed: &[&str]| Words::read(fields, format!("{field}{part}"), allowed);
+    let line = words("", &["attempts"])?;
+    let tried = words(".try", &["call", "runner", "arguments", "result"])?;
+    let driven = words(".drive", &["epoch", "token", "lease", "closed"])?;
+    let waits = words(".wait", &["next", "claimed", "ongoing", "unhandled", "parked", "since"])?;
+    let strange = |words: &Words<'_>, why| Unreadable::new(words.field.clone(), why);
+    let [action, state] = line.first[..] else { return Err(strange(&line, "no branch")) };
+    let known = match tried.first[..] {
+        [] => None,
+        [word] => Some(word_of(&tried.field, word)?),
+        _ => return Err(strange(&tried, "no such word")),
     };
-    let parked = match (words.get("parked", word_of)?, words.moment("since")?) {
-        (Some(cause), Some(at)) => Some(Parked { cause, at }),
-        (None, None) => None,
-        _ => return Err(strange("parked")),
-    };
+    let call = tried.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
     Ok(Branch {
-        call: call.ok_or_else(|| strange("no call"))?,
-        runner: words.token("runner")?,
-        action: ActionName::new(action).map_err(|_| strange("no action"))?,
+        call: call.ok_or_else(|| strange(&tried, "no call"))?,
+        runner: tried.token("runner")?,
+        action: ActionName::new(action).map_err(|_| strange(&line, "no action"))?,
         state: word_of(&field, state)?,
-        arguments: payload(fields, &words, "arguments")?,
-        known: words.get("try", word_of)?,
-        result: payload(fields, &words, "result")?,
-        attempts: words.number("attempts")?,
-        epoch: words.number("epoch")?,
-        claim,
-        next_attempt_at: words.moment("next")?.unwrap_or_default(),
-        ongoing_since: words.moment("ongoing")?,
-        unhandled_since: words.moment("unhandled")?,
-        parked,
+        arguments: payload(fields, &tried, &field, "arguments")?,
+        known,
+        result: payload(fields, &tried, &field, "result")?,
+        attempts: line.number("attempts")?,
+        epoch: driven.number("epoch")?,
+        claim: claim(&driven)?,
+        next_attempt_at: waits.moment("next")?.unwrap_or(start),
+        ongoing_since: waits.moment("ongoing")?,
+        unhandled_since: waits.moment("unhandled")?,
+        parked: match (waits.get("parked", word_of)?, waits.moment("since")?) {
+            (Some(cause), Some(at)) => Some(Parked { cause, at }),
+            (None, None) => None,
+            _ => return Err(strange(&waits, "parked")),
+        },
         last_error: fields.optional(&format!("{field}.error")).map(str::to_owned),
     })
 }
 
-fn payload(fields: &Fields, words: &Words<'_>, name: &str) -> Result<Option<Payload>, Unreadable> {
-    let field = format!("{}.{name}", words.field);
+/// The newest claim. One whose epoch is closed has no lease any more.
+fn claim(driven: &Words<'_>) -> Result<Option<Claim>, Unreadable> {
+    let closed = driven.get("closed", |field, text| match text.strip_prefix("rescheduled@") {
+        Some(at) => Ok(Closed::Rescheduled(moment(field, at)?)),
+        None => word_of(field, text),
+    })?;
+    match (driven.token("token")?, driven.moment("lease")?) {
+        (Some(token), Some(until)) if closed.is_none() => Ok(Some(Claim { token, until, closed })),
+        (Some(token), None) if closed.is_some() => {
+            Ok(Some(Claim { token, until: Timestamp::default(), closed }))
+        }
+        (None, None) if closed.is_none() => Ok(None),
+        _ => Err(Unreadable::new(driven.field.clone(), "claim")),
+    }
+}
+
+fn payload(
+    fields: &Fields,
+    words: &Words<'_>,
+    branch: &str,
+    name: &str,
+) -> Result<Option<Payload>, Unreadable> {
+    let field = format!("{branch}.{name}");
     match (words.words.get(name), fields.optional(&field)) {
         (Some(seal), Some(text)) => {
             let payload = Payload::from_json(text);

@@ -1,4 +1,4 @@
-//! Writes operations as arguments of scripts.
+//! Writes operations as arguments of the functions.
 
 use tcc_core::{
     Gid, Ordinal, Timestamp,
@@ -7,45 +7,37 @@ use tcc_core::{
     store::{StoreError, StoreErrorKind},
 };
 
-use super::text::{MOMENT_END, SPAN_MAX_MS, word};
-use crate::{
-    keys,
-    scripts::{Script, Scripts},
-};
+use super::text::{MOMENT_END, SPAN_MAX_MS, seal_of, word};
+use crate::{keys, lane::Kind};
 
-/// A script's arguments beside the time, and the keys it is likely to need beyond the fixed ones.
-#[derive(Debug, Default)]
+/// An operation written out: what it is called in the library, its arguments, and the keys it is likely to
+/// need beyond the fixed ones.
+#[derive(Debug)]
 pub(crate) struct Request {
+    pub(crate) kind: Kind,
+    pub(crate) operation: &'static str,
     pub(crate) arguments: Vec<String>,
     pub(crate) suffixes: Vec<String>,
 }
 
 type Encoded = Result<(), StoreError>;
 
-/// The script of an operation and what it is sent.
-pub(crate) fn request<'a>(
-    scripts: &'a Scripts,
-    gid: &Gid,
-    op: &Op,
-) -> Result<(&'a Script, Request), StoreError> {
-    let mut to = Request::default();
-    let script = match op {
+/// What the store is sent to apply an operation.
+pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
+    let (kind, operation) = name(op);
+    let mut to = Request { kind, operation, arguments: Vec::new(), suffixes: Vec::new() };
+    match op {
         Op::Begin(begin) => {
             to.create(gid, Some(&begin.create))?;
             to.flag(begin.again_after_cancel);
-            &scripts.begin
         }
         Op::Register(register) => {
             to.create(gid, register.create.as_ref())?;
             to.text(register.branches_max);
             to.text(register.payload_bytes_max);
             to.list(&register.branches, Request::new_branch)?;
-            &scripts.register
         }
-        Op::Report(report) => {
-            to.list(&report.tries, Request::try_report)?;
-            &scripts.report
-        }
+        Op::Report(report) => to.list(&report.tries, Request::try_report)?,
         Op::Decide(decide) => {
             to.text(decide.direction);
             to.text(word(decide.reason));
@@ -53,14 +45,12 @@ pub(crate) fn request<'a>(
             to.create(gid, decide.create.as_ref())?;
             to.list(&decide.heard, Request::heard)?;
             to.inline(decide.inline.as_ref())?;
-            &scripts.decide
         }
         Op::Claim(work) => {
             to.suffixes.push(keys::queue_suffix(&work.participant));
             to.text(&work.participant);
             to.token(Some(work.token));
             to.span("lease_ms", work.lease_ms)?;
-            &scripts.claim
         }
         Op::Renew(renew) => {
             to.token(Some(renew.token));
@@ -70,29 +60,32 @@ pub(crate) fn request<'a>(
                 to.text(epoch);
                 Ok(())
             })?;
-            &scripts.renew
         }
-        Op::KeepAlive(keep) => {
-            to.span("lease_ms", keep.lease_ms)?;
-            &scripts.keep_alive
-        }
-        Op::Close(close) => {
-            to.list(&close.drives, Request::close_drive)?;
-            &scripts.close
-        }
-        Op::Sweep(sweep) => {
-            to.text(&sweep.by);
-            &scripts.sweep
-        }
-        Op::Redrive(redrive) => {
-            to.list(&redrive.branches, |to, ordinal| {
-                to.ordinal(*ordinal);
-                Ok(())
-            })?;
-            &scripts.redrive
-        }
-    };
-    Ok((script, to))
+        Op::KeepAlive(keep) => to.span("lease_ms", keep.lease_ms)?,
+        Op::Close(close) => to.list(&close.drives, Request::close_drive)?,
+        Op::Sweep(sweep) => to.text(&sweep.by),
+        Op::Redrive(redrive) => to.list(&redrive.branches, |to, ordinal| {
+            to.ordinal(*ordinal);
+            Ok(())
+        })?,
+    }
+    Ok(to)
+}
+
+/// What an operation does, and its name in the library.
+fn name(op: &Op) -> (Kind, &'static str) {
+    match op {
+        Op::Begin(_) => (Kind::Beginning, "begin"),
+        Op::Register(_) => (Kind::Beginning, "register"),
+        Op::Report(_) => (Kind::Finishing, "report"),
+        Op::Decide(_) => (Kind::Finishing, "decide"),
+        Op::Claim(_) => (Kind::Finishing, "claim"),
+        Op::Renew(_) => (Kind::Finishing, "renew"),
+        Op::KeepAlive(_) => (Kind::Finishing, "keep_alive"),
+        Op::Close(_) => (Kind::Finishing, "close"),
+        Op::Sweep(_) => (Kind::Finishing, "sweep"),
+        Op::Redrive(_) => (Kind::Finishing, "redrive"),
+    }
 }
 
 impl Request {
@@ -165,18 +158,20 @@ impl Request {
         self.token(new.runner);
         self.text(&new.action);
         self.text(new.arguments.as_str());
+        self.text(seal_of(&new.arguments));
         self.suffixes.push(format!("ready:{}", new.action.participant()));
         Ok(())
     }
 
     fn known(&mut self, known: Option<&Known>) {
-        let (word, result) = match known {
-            None => ("", ""),
-            Some(Known::Refused) => ("refused", ""),
-            Some(Known::Succeeded(result)) => ("succeeded", result.as_str()),
+        let (word, result, seal) = match known {
+            None => ("", "", String::new()),
+            Some(Known::Refused) => ("refused", "", String::new()),
+            Some(Known::Succeeded(result)) => ("succeeded", result.as_str(), seal_of(result)),
         };
         self.text(word);
         self.text(result);
+        self.arguments.push(seal);
     }
 
     fn try_report(&mut self, report: &TryReport) -> Encoded {
@@ -195,6 +190,7 @@ impl Request {
         self.token(inline.map(|inline| inline.token));
         let Some(inline) = inline else { return Ok(()) };
         self.span("lease_ms", inline.lease_ms)?;
+        self.flag(inline.bare);
         self.list(&inline.branches, |to, ordinal| {
             to.ordinal(*ordinal);
             Ok(())

@@ -1,5 +1,8 @@
--- A branch: one line of text in the record, such as
--- `inventory.reserve@1 confirming call=1 try=succeeded arguments=24:9ae0daaf attempts=1 epoch=1 …`.
+-- A branch: some short fields of text in the record, such as
+--   01        inventory.reserve@1 confirming attempts=1
+--   01.try    succeeded call=1 arguments=24:9ae0daaf result=11:75c5dfeb
+--   01.drive  epoch=1 token=0000000000000007 lease=2099-11-21T06:10:00.250Z
+-- None of them is longer than what Redis keeps in its compact form of a hash, unless names are long.
 
 local SEEN = { succeeded = true, refused = true }
 local CAUSES = {
@@ -14,23 +17,37 @@ local TRY_OF = { trying = '', tried = 'succeeded', refused = 'refused', confirmi
 local OPENED = { confirming = true, cancelling = true }
 local FINAL = { confirmed = true, cancelled = true }
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
-local TOKEN = '^' .. string.rep('%x', 16) .. '$'
+-- Words of a branch whose outcome is not known, and of one that is driven for the first time.
+local WORDS_OF_TRYING = '^(call=%d[%d.]* arguments=%d+:%x%x%x%x%x%x%x%x)$'
+local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'
+
+local ordinals = {}
 
 local function ordinal_text(place)
-  return string.format('%02d', place)
+  local text = ordinals[place]
+  if not text then
+    text = string.format('%02d', place)
+    if place <= 100 then
+      ordinals[place] = text
+    end
+  end
+  return text
 end
 
--- Words of a line, in the order they are written; each with how it is read.
+-- The fields of a branch after its ordinal, and the words each may hold, in the order they are written.
+-- What stands alone in `01` is action and state, in `01.try` what is known of the try.
+local PARTS = { '', '.try', '.drive', '.wait' }
 local WORDS = {
-  'call', 'runner', 'try', 'arguments', 'result', 'attempts', 'epoch', 'next', 'token', 'lease', 'closed',
-  'claimed', 'ongoing', 'unhandled', 'parked', 'since',
+  [''] = { 'attempts' },
+  ['.try'] = { 'call', 'runner', 'arguments', 'result' },
+  ['.drive'] = { 'epoch', 'token', 'lease', 'closed' },
+  ['.wait'] = { 'next', 'claimed', 'ongoing', 'unhandled', 'parked', 'since' },
 }
 local TIMES = { next = true, lease = true, claimed = true, ongoing = true, unhandled = true, since = true }
 local NUMBERS = { attempts = true, epoch = true }
 local SHAPES = {
   call = '^%d[%d.]*$',
   runner = TOKEN,
-  try = '^%l+$',
   arguments = SEAL,
   result = SEAL,
   attempts = '^%d+$',
@@ -44,23 +61,29 @@ local function participant_of(action)
   return (string.match(action, '^([%w._-]+)%.[%w_-]+@%d+$'))
 end
 
-local ABSENT = { attempts = 0, epoch = 0, next = 0 }
+local function allows(part, name)
+  for _, word in ipairs(WORDS[part]) do
+    if word == name then
+      return true
+    end
+  end
+end
 
-local function parse_words(field, text)
-  local branch = { attempts = 0, epoch = 0, next = 0 }
+local function parse_words(field, part, text, branch)
   for name, value in string.gmatch(text, '([^ =]+)=?(%S*)') do
-    if TIMES[name] then
+    if not allows(part, name) then
+      unreadable(field, 'no such word')
+    elseif TIMES[name] then
       branch[name] = moment_of(field, value)
     elseif name == 'closed' and string.find(value, '^rescheduled@') then
       branch.closed = 'rescheduled'
       branch.again = moment_of(field, string.sub(value, 13))
-    elseif not SHAPES[name] or not string.find(value, SHAPES[name]) then
+    elseif not string.find(value, SHAPES[name]) then
       unreadable(field, 'no such word')
     else
       branch[name] = NUMBERS[name] and tonumber(value) or value
     end
   end
-  return branch
 end
 
 -- Closed sets, and what must hold between a branch's own words.
@@ -73,38 +96,50 @@ local function check_branch(field, branch)
     unreadable(field, 'no such state')
   end
   if not branch.call or try and not SEEN[try] then
-    unreadable(field, 'call or try')
+    unreadable(field .. '.try', 'call or try')
   end
   if TRY_OF[state] and TRY_OF[state] ~= (try or '') then
     unreadable(field, 'state against try')
   end
   if branch.result and try ~= 'succeeded' then
-    unreadable(field, 'result against try')
+    unreadable(field .. '.try', 'result against try')
   end
-  if (branch.epoch > 0) ~= (branch.token ~= nil) or (branch.token ~= nil) ~= (branch.lease ~= nil) then
-    unreadable(field, 'epoch against claim')
+  if (branch.epoch > 0) ~= (branch.token ~= nil) or (branch.token ~= nil) ~= (branch.lease ~= nil or branch.closed ~= nil) then
+    unreadable(field .. '.drive', 'epoch against claim')
   end
   if UNDECIDED[state] and branch.token then
     unreadable(field, 'state against claim')
   end
-  if branch.closed and (branch.closed ~= 'rescheduled' and not CLOSED[branch.closed] or not branch.token) then
-    unreadable(field, 'closed')
+  if branch.closed and (branch.closed ~= 'rescheduled' and not CLOSED[branch.closed] or branch.lease) then
+    unreadable(field .. '.drive', 'closed')
   end
   if (branch.parked ~= nil) ~= (branch.since ~= nil) or branch.parked and not CAUSES[branch.parked] then
-    unreadable(field, 'parked')
+    unreadable(field .. '.wait', 'parked')
   end
   if branch.parked and not OPENED[state] then
     unreadable(field, 'state against parked')
   end
 end
 
-local function parse_branch(place, text)
+-- `texts` are the branch's fields by part; `start` is the next attempt of a branch that says nothing of it.
+local function parse_branch(place, texts, start)
   local field = ordinal_text(place)
-  local action, state, words = string.match(text or '', '^(%S+) (%l+)(.*)$')
+  local action, state, words = string.match(texts[''] or '', '^(%S+) (%l+)(.*)$')
   if not action then
     unreadable(field, 'no branch')
   end
-  local branch = parse_words(field, words)
+  local branch = { attempts = 0, epoch = 0, next = start }
+  parse_words(field, '', words, branch)
+  local try, rest = string.match(texts['.try'] or '', '^(%l*) ?(call=.*)$')
+  if not try then
+    unreadable(field .. '.try', 'no call')
+  end
+  if try ~= '' then
+    branch.try = try
+  end
+  parse_words(field .. '.try', '.try', rest, branch)
+  parse_words(field .. '.drive', '.drive', texts['.drive'] or '', branch)
+  parse_words(field .. '.wait', '.wait', texts['.wait'] or '', branch)
   branch.place = place
   branch.action = action
   branch.state = state
@@ -113,11 +148,25 @@ local function parse_branch(place, text)
   return branch
 end
 
-local function branch_text(branch)
-  local words = { branch.action, branch.state }
-  for _, name in ipairs(WORDS) do
+-- What is not written because it goes without saying.
+local function absent(name, start)
+  if name == 'next' then
+    return start
+  end
+  return NUMBERS[name] and 0 or nil
+end
+
+-- A branch's field of a part; nothing if it would be empty.
+local function branch_text(branch, part, start)
+  local words = {}
+  if part == '' then
+    words = { branch.action, branch.state }
+  elseif part == '.try' then
+    words = { branch.try }
+  end
+  for _, name in ipairs(WORDS[part]) do
     local value = branch[name]
-    if value ~= ABSENT[name] then
+    if value ~= absent(name, start) then
       if TIMES[name] then
         value = moment_text(value)
       elseif value == 'rescheduled' then
@@ -126,7 +175,9 @@ local function branch_text(branch)
       words[#words + 1] = name .. '=' .. value
     end
   end
-  return table.concat(words, ' ')
+  if #words > 0 then
+    return table.concat(words, ' ')
+  end
 end
 
 -- The end of its lease, if it is leased.

@@ -19,6 +19,7 @@ end
 
 local function close_claim(branch, closed, again)
   branch.closed = closed
+  branch.lease = nil
   branch.again = again
   return answer_of(closed, again)
 end
@@ -105,6 +106,80 @@ local function close_one(drive)
     return park(branch, drive)
   end
   return reschedule(branch, drive)
+end
+
+-- Words of a branch that is driven, in its fields.
+local DRIVEN = '^(%S+) (%l+) attempts=(%d+)$'
+local WORDS_OF_TRY = '^(%l+ call=%S+) arguments=%d+:%x+'
+local CLAIMED = '^(epoch=(%d+) token=%x+) lease='
+
+-- All branches of the record end with this call, each by the drive that holds it, each knowing what the
+-- record knows.
+local function quick()
+  local count = take_number()
+  if count == 0 or count > QUICK_MAX then
+    return nil
+  end
+  local names = { 'state', 'branches', 'retention_ms', 'key', 'bells' }
+  for place = 1, count do
+    local ordinal = ordinal_text(place)
+    names[#names + 1] = ordinal
+    names[#names + 1] = ordinal .. '.try'
+    names[#names + 1] = ordinal .. '.drive'
+    names[#names + 1] = ordinal .. '.wait'
+  end
+  local found = redis.pcall('HMGET', TX, unpack(names))
+  if found.err or not OPENED[found[1] or ''] or found[2] ~= count .. '' or found[4] or found[5] then
+    return nil
+  end
+  local retention = tonumber(found[3] or '')
+  if not retention then
+    return nil
+  end
+  local state = found[1] == 'confirming' and 'confirmed' or 'cancelled'
+  local set, gone, places = { 'state', state, 'ended_at', moment_text(now) }, {}, {}
+  for _ = 1, count do
+    local one = take_drive()
+    local place = one.place
+    if places[place] or place > count then
+      return nil
+    end
+    places[place] = true
+    local at = 4 * place + 2
+    local action, was, attempts = string.match(found[at] or '', DRIVEN)
+    local words = string.match(found[at + 1] or '', WORDS_OF_TRY)
+    local claim, epoch = string.match(found[at + 2] or '', CLAIMED)
+    local claimed = string.match(found[at + 3] or '', '^claimed=(%S+)$')
+    local ends = one.how == 'done' and epoch == one.epoch and was == found[1]
+    if not ends or not words or DIRECTION[was] ~= one.direction or string.match(words, '^%l+') ~= one.seen then
+      return nil
+    end
+    if found[at + 3] and not claimed then
+      return nil
+    end
+    local ordinal = ordinal_text(place)
+    set[#set + 1], set[#set + 2] = ordinal, action .. ' ' .. state .. ' attempts=' .. attempts
+    set[#set + 1], set[#set + 2] = ordinal .. '.try', words
+    set[#set + 1], set[#set + 2] = ordinal .. '.drive', claim .. ' closed=final'
+    gone[#gone + 1] = ordinal .. '.arguments'
+    gone[#gone + 1] = ordinal .. '.result'
+    local lasted = claimed and now - moment_of(ordinal, claimed) .. ' ms' or 'unknown time'
+    note(state, ordinal, 'after', lasted)
+  end
+  note('ended', state)
+  local history = find_history()
+  if #missing > 0 or not are_typed(history) then
+    return nil
+  end
+  redis.call('HSET', TX, unpack(set))
+  redis.call('HDEL', TX, unpack(gone))
+  redis.call('PEXPIREAT', TX, now + retention)
+  redis.call('ZREM', DUE, GID)
+  redis.call('ZREM', OPEN, GID)
+  if history then
+    keep_notes(history, true, now + retention)
+  end
+  return { 'quick', now }
 end
 
 local function operate()

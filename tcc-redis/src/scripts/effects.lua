@@ -1,13 +1,11 @@
 -- What a step does beside changing the record, and the one place that writes. Nothing is written before
 -- every key is declared and has its type.
 
-local HISTORY_MAX = take_number()
+local HISTORY_MAX
 local LINE_BYTES_MAX = 256
 
-local due = { kind = 'keep' }
-local rung, hushed = {}, {}
+local due, rung, hushed
 local before = {}
-local TRIM = 16
 
 local function due_set(at)
   due = { kind = 'set', at = at }
@@ -46,7 +44,7 @@ local function remember()
   end
 end
 
-local plan = {}
+local plan
 
 local function write(kind, command, key, ...)
   plan[#plan + 1] = { kind, command, key, ... }
@@ -73,18 +71,12 @@ local function plan_lifetime()
       write('string', 'PEXPIREAT', key, at)
     end
     write('zset', 'ZREM', OPEN, GID)
-    write('zset', 'ZADD', DONE, at, GID)
-    local past = redis.call('ZRANGE', DONE, '-inf', now, 'BYSCORE', 'LIMIT', 0, TRIM)
-    if #past > 0 then
-      write('zset', 'ZREM', DONE, unpack(past))
-    end
   else
     write('hash', 'PERSIST', TX)
     if holds then
       write('string', 'PERSIST', key)
     end
     write('zset', 'ZADD', OPEN, 0, GID)
-    write('zset', 'ZREM', DONE, GID)
   end
 end
 
@@ -101,9 +93,26 @@ local function plan_indexes()
   end
 end
 
+-- Keys found to be of a type; nobody else changes one while the call lasts.
+local typed
+
+-- A record of more branches takes the long way.
+local QUICK_MAX = 100
+
 local function has_type(kind, key)
+  if typed[key] == kind then
+    return true
+  end
   local found = redis.call('TYPE', key).ok
+  if found == kind then
+    typed[key] = kind
+  end
   return found == kind or found == 'none'
+end
+
+-- Whether the keys are what they should be that the short way of a step writes.
+local function are_typed(history)
+  return has_type('zset', DUE) and has_type('zset', OPEN) and (not history or has_type('list', history))
 end
 
 local function find_queues()
@@ -165,7 +174,7 @@ local function write_record()
 end
 
 -- What happened, for people; nothing reads it back.
-local notes = {}
+local notes
 
 local function note(...)
   if #notes < HISTORY_MAX then
@@ -173,18 +182,23 @@ local function note(...)
   end
 end
 
-local function plan_history()
-  if #notes > 0 then
-    local history = key_of('history:' .. GID)
-    for _, line in ipairs(notes) do
-      write('list', 'RPUSH', history, line)
-    end
-    write('list', 'LTRIM', history, -HISTORY_MAX, -1)
-    if record.ended_at then
-      write('list', 'PEXPIREAT', history, expires_at(record))
-    elseif before.ended_at then
-      write('list', 'PERSIST', history)
-    end
+-- Where the notes go, if there are any.
+local function find_history()
+  return #notes > 0 and key_of('history:' .. GID)
+end
+
+local function keep_notes(history, ended_at, expires)
+  local length
+  for first = 1, #notes, PART do
+    length = redis.call('RPUSH', history, unpack(notes, first, math.min(first + PART - 1, #notes)))
+  end
+  if length > HISTORY_MAX then
+    redis.call('LTRIM', history, -HISTORY_MAX, -1)
+  end
+  if ended_at then
+    redis.call('PEXPIREAT', history, expires)
+  elseif before.ended_at then
+    redis.call('PERSIST', history)
   end
 end
 

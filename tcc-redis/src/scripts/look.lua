@@ -1,3 +1,7 @@
 -- What time it is, and which timers have run out.
 
-return { now, redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, take()) }
+local function look(keys, arguments)
+  begin_call(keys, arguments)
+  read_clock()
+  return { now, redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, take()) }
+end

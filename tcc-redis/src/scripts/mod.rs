@@ -1,33 +1,12 @@
-//! The Lua scripts: the state machine's second statement, in Redis.
+//! The Lua functions: the state machine's second statement, in Redis.
 //!
-//! A script is one text, put together from the parts that several share and the operation's own. They are
-//! called by hash and loaded when Redis does not know them, so that `SCRIPT FLUSH` heals by itself and two
-//! versions of this crate work on one Redis side by side.
+//! They are one library, put together from parts. Its name and its functions' names carry the hash of its
+//! text, so that two versions of this crate work on one Redis side by side, and it is loaded when Redis does
+//! not know it, so that `FUNCTION FLUSH` heals by itself.
 
 use std::borrow::Cow;
 
 use sha1_smol::Sha1;
-
-/// What a script may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// Begins something: refused when memory is full.
-    Beginning,
-    /// Finishes something: works even then, so that what is in flight drains.
-    Finishing,
-    /// Only reads.
-    Reading,
-}
-
-impl Kind {
-    fn shebang(self) -> &'static str {
-        match self {
-            Self::Beginning => "#!lua\n",
-            Self::Finishing => "#!lua flags=allow-oom\n",
-            Self::Reading => "#!lua flags=no-writes,allow-oom\n",
-        }
-    }
-}
 
 macro_rules! parts {
     ($($name:literal),* $(,)?) => {
@@ -35,7 +14,7 @@ macro_rules! parts {
     };
 }
 
-/// Every part there is, by name.
+/// Every part there is, by name, in the order they are put together in.
 const PARTS: &[(&str, &str)] = parts![
     "prelude",
     "time_server",
@@ -46,7 +25,6 @@ const PARTS: &[(&str, &str)] = parts![
     "record",
     "effects",
     "rules",
-    "run",
     "begin",
     "register",
     "report",
@@ -57,117 +35,72 @@ const PARTS: &[(&str, &str)] = parts![
     "close",
     "sweep",
     "redrive",
+    "run",
     "look",
     "groups",
     "namespace",
     "rehearse",
 ];
 
-/// Where scripts take the time from.
+/// The parts that are operations of the state machine. Each is a block of its own, so that their names do not
+/// meet.
+const OPERATIONS: [&str; 10] = [
+    "begin", "register", "report", "decide", "claim", "renew", "keep_alive", "close", "sweep", "redrive",
+];
+
+/// Where the functions take the time from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Clock {
     /// The server.
     #[default]
     Server,
     /// The call's first argument, for tests.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests give the time"))]
     Given,
 }
 
-/// A script and the hash it is called by.
+/// A function of the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Function {
+    /// Runs steps that begin something: refused when memory is full.
+    Begin,
+    /// Runs steps that finish something: works even then, so that what is in flight drains.
+    Finish,
+    /// Tells the time and which timers have run out.
+    Look,
+    /// Creates consumer groups.
+    Groups,
+    /// Writes and reads what the namespace is.
+    Namespace,
+    /// Tries every command.
+    Rehearse,
+}
+
+impl Function {
+    const ALL: [Self; 6] =
+        [Self::Begin, Self::Finish, Self::Look, Self::Groups, Self::Namespace, Self::Rehearse];
+
+    /// Its name without the library's hash, what it calls, and what it may do.
+    fn declaration(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Begin => ("begin", "run", ""),
+            Self::Finish => ("finish", "run", "'allow-oom'"),
+            Self::Look => ("look", "look", "'no-writes', 'allow-oom'"),
+            Self::Groups => ("groups", "groups", "'allow-oom'"),
+            Self::Namespace => ("namespace", "namespace", "'allow-oom'"),
+            Self::Rehearse => ("rehearse", "rehearse", "'allow-oom'"),
+        }
+    }
+}
+
+/// The library's text, and what its functions are called.
 #[derive(Clone, Debug)]
-pub(crate) struct Script {
+pub(crate) struct Library {
     pub(crate) text: String,
-    pub(crate) hash: String,
+    names: Vec<String>,
 }
 
-impl Script {
-    fn new(text: String) -> Self {
-        let hash = Sha1::from(text.as_bytes()).hexdigest();
-        Self { text, hash }
-    }
-}
-
-macro_rules! scripts {
-    ($($name:ident: $kind:ident, $shape:ident;)*) => {
-        /// All scripts.
-        #[derive(Clone, Debug)]
-        pub(crate) struct Scripts {
-            $(pub(crate) $name: Script,)*
-        }
-
-        impl Scripts {
-            /// Puts the scripts together; `part` gives the text of a part by its name.
-            fn assemble(clock: Clock, part: &dyn Fn(&str) -> Cow<'static, str>) -> Self {
-                Self {
-                    $($name: Script::new(Shape::$shape.assemble(Kind::$kind, stringify!($name), clock, part)),)*
-                }
-            }
-        }
-    };
-}
-
-scripts! {
-    begin: Beginning, Operation;
-    register: Beginning, Operation;
-    report: Finishing, Operation;
-    decide: Finishing, Operation;
-    claim: Finishing, Operation;
-    renew: Finishing, Operation;
-    keep_alive: Finishing, Operation;
-    close: Finishing, Operation;
-    sweep: Finishing, Operation;
-    redrive: Finishing, Operation;
-    look: Reading, Timed;
-    groups: Finishing, Plain;
-    namespace: Finishing, Plain;
-    rehearse: Finishing, Plain;
-}
-
-/// Which parts a script has beside its own.
-#[derive(Clone, Copy)]
-enum Shape {
-    /// An operation of the state machine.
-    Operation,
-    /// Needs the time.
-    Timed,
-    /// Stands alone.
-    Plain,
-}
-
-impl Shape {
-    fn assemble(
-        self,
-        kind: Kind,
-        name: &str,
-        clock: Clock,
-        part: &dyn Fn(&str) -> Cow<'static, str>,
-    ) -> String {
-        let time = match clock {
-            Clock::Server => "time_server",
-            Clock::Given => "time_given",
-        };
-        let names: Vec<&str> = match self {
-            Self::Operation => {
-                vec![
-                    "prelude", time, "moment", "branch", "payload", "record", "effects", "rules", name, "run",
-                ]
-            }
-            Self::Timed => vec!["prelude", time, "moment", name],
-            Self::Plain => vec![name],
-        };
-        let texts: Vec<_> = names.into_iter().map(part).collect();
-        format!("{}{}", kind.shebang(), texts.join("\n"))
-    }
-}
-
-/// The text of a part; empty if there is none of that name.
-fn part(name: &str) -> Cow<'static, str> {
-    PARTS.iter().find(|(known, _)| *known == name).map_or(Cow::Borrowed(""), |(_, text)| Cow::Borrowed(*text))
-}
-
-impl Scripts {
-    /// The scripts, taking the time from this clock.
+impl Library {
+    /// The library, taking the time from this clock.
     #[cfg_attr(
         all(feature = "testing", not(test)),
         expect(dead_code, reason = "tests name what they replace")
@@ -176,7 +109,7 @@ impl Scripts {
         Self::assemble(clock, &part)
     }
 
-    /// The scripts with those parts replaced that lie in the directory `TCC_REDIS_SCRIPTS`, for tests that
+    /// The library with those parts replaced that lie in the directory `TCC_REDIS_SCRIPTS`, for tests that
     /// break them on purpose.
     #[cfg(feature = "testing")]
     pub(crate) fn from_environment(clock: Clock) -> Self {
@@ -186,6 +119,49 @@ impl Scripts {
             other.map_or_else(|| part(name), Cow::Owned)
         })
     }
+
+    /// Puts the library together; `part` gives the text of a part by its name.
+    fn assemble(clock: Clock, part: &dyn Fn(&str) -> Cow<'static, str>) -> Self {
+        let other_clock = match clock {
+            Clock::Server => "time_given",
+            Clock::Given => "time_server",
+        };
+        let mut body = String::from("local OPERATIONS = {}\n");
+        for (name, _) in PARTS.iter().filter(|(name, _)| *name != other_clock) {
+            let text = part(name);
+            if OPERATIONS.contains(name) {
+                let entry = "{ quick = quick, operate = operate, leave = leave }";
+                body += &format!("do\nlocal quick, leave\n{text}\nOPERATIONS.{name} = {entry}\nend\n");
+            } else {
+                body += &text;
+                body.push('\n');
+            }
+        }
+        let hash = &Sha1::from(body.as_bytes()).hexdigest()[..16];
+        let name = |function: Function| format!("tcc_{hash}_{}", function.declaration().0);
+        for function in Function::ALL {
+            let (_, calls, flags) = function.declaration();
+            let name = name(function);
+            body += &format!(
+                "redis.register_function{{ function_name = '{name}', callback = {calls}, flags = {{ {flags} }} }}\n"
+            );
+        }
+        Self {
+            text: format!("#!lua name=tcc_{hash}\n{body}"),
+            names: Function::ALL.into_iter().map(name).collect(),
+        }
+    }
+
+    /// What a function is called in Redis.
+    pub(crate) fn name(&self, function: Function) -> &str {
+        let place = Function::ALL.iter().position(|known| *known == function);
+        place.and_then(|place| self.names.get(place)).map_or("", String::as_str)
+    }
+}
+
+/// The text of a part; empty if there is none of that name.
+fn part(name: &str) -> Cow<'static, str> {
+    PARTS.iter().find(|(known, _)| *known == name).map_or(Cow::Borrowed(""), |(_, text)| Cow::Borrowed(*text))
 }
 
 /// The names and texts of all parts, for tests that break them on purpose.
@@ -200,14 +176,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_beginning_scripts_are_denied_when_memory_is_full() {
-        let scripts = Scripts::new(Clock::Server);
-        for begins in [&scripts.begin, &scripts.register] {
-            assert!(begins.text.starts_with("#!lua\n"));
-        }
-        for finishes in [&scripts.report, &scripts.decide, &scripts.claim, &scripts.close, &scripts.sweep] {
-            assert!(finishes.text.starts_with("#!lua flags=allow-oom\n"));
-        }
+    fn only_beginning_functions_are_denied_when_memory_is_full() {
+        let denied: Vec<_> =
+            Function::ALL.into_iter().filter(|function| !function.declaration().2.contains("allow-oom")).collect();
+        assert_eq!(denied, [Function::Begin]);
     }
 
     #[test]
@@ -215,6 +187,9 @@ mod tests {
         for (name, text) in PARTS {
             assert!(text.starts_with("-- "), "{name} says what it is");
         }
-        assert!(Scripts::new(Clock::Given).begin.text.contains("take_number()"));
+        let library = Library::new(Clock::Given);
+        assert!(library.text.starts_with("#!lua name=tcc_"));
+        assert!(Function::ALL.into_iter().all(|function| library.text.contains(library.name(function))));
+        assert_ne!(library.name(Function::Begin), Library::new(Clock::Server).name(Function::Begin));
     }
 }

@@ -3,15 +3,25 @@
 
 local DAY = 86400000
 
-local mark = tonumber(redis.pcall('GET', CLOCK)) or 0
-local now = math.max(clock(), mark)
+local mark, now
 
 local function number_text(number)
   return string.format('%.0f', number)
 end
 
--- Each date is calculated once, and each moment written once.
-local days, dates, texts_of = {}, {}, {}
+-- Each date is calculated once, and each moment written once a call.
+local days, dates, seconds, texts_of = {}, {}, {}, {}
+local CACHED_MAX = 4096
+local cached = 0
+
+local function read_clock()
+  mark = tonumber(redis.pcall('GET', CLOCK)) or 0
+  now = math.max(clock(), mark)
+  texts_of = {}
+  if cached > CACHED_MAX then
+    days, dates, seconds, cached = {}, {}, {}, 0
+  end
+end
 
 -- Howard Hinnant's civil_from_days and days_from_civil, for days that are not negative.
 local function date_of(day)
@@ -51,6 +61,7 @@ local function day_of(date)
   local day = of_eras + of_year - 719468
   if date_of(day) == date then
     days[date] = day
+    cached = cached + 1
   end
   return days[date]
 end
@@ -59,12 +70,19 @@ local function moment_text(millis)
   if texts_of[millis] then
     return texts_of[millis]
   end
-  local day = math.floor(millis / DAY)
-  local rest = millis - day * DAY
-  local hour, minute = math.floor(rest / 3600000), math.floor(rest / 60000) % 60
-  local second = math.floor(rest / 1000) % 60
-  texts_of[millis] = string.format('%sT%02d:%02d:%02d.%03dZ', date_of(day), hour, minute, second, rest % 1000)
-  return texts_of[millis]
+  local second = math.floor(millis / 1000)
+  local text = seconds[second]
+  if not text then
+    local day = math.floor(second / 86400)
+    local rest = second - day * 86400
+    local hour, minute = math.floor(rest / 3600), math.floor(rest / 60) % 60
+    text = string.format('%sT%02d:%02d:%02d.', date_of(day), hour, minute, rest % 60)
+    seconds[second] = text
+    cached = cached + 1
+  end
+  text = string.format('%s%03dZ', text, millis - second * 1000)
+  texts_of[millis] = text
+  return text
 end
 
 local function moment_of(field, text)

@@ -1,7 +1,8 @@
--- Payloads: JSON in a field of its own, its length and checksum in the branch's line.
+-- Payloads: JSON in a field of its own, its seal (length and checksum) among the branch's words. Whoever
+-- sends a payload seals it; whoever takes it out of the record looks whether it still is what was sealed.
 
 -- What the step writes beside the record's own fields; `false` deletes.
-local payloads = {}
+local payloads
 
 local function field_of(place, name)
   return ordinal_text(place) .. '.' .. name

@@ -1,17 +1,17 @@
 -- Names of keys, and the arguments of the call.
 
-local TX, CLOCK, DUE, OPEN, PARKED, DONE, UNREADABLE = unpack(KEYS)
-local TAG, GID = string.match(TX, '^(.-}:)tx:(.+)$')
 local GROUP = 'workers'
 
+local KEYS, ARGV
+local CLOCK, DUE, OPEN, PARKED, UNREADABLE, TAG
+
+-- The transaction a step is of.
+local TX, GID
+
 -- Keys that depend on what the record holds (a participant's queue, a business key) are declared by the
--- caller as far as it knows them. One that is missing is neither read nor written: the call writes nothing
+-- caller as far as it knows them. One that is missing is neither read nor written: the step writes nothing
 -- and names it, and is sent again.
-local declared = {}
-for place = 8, #KEYS do
-  declared[KEYS[place]] = true
-end
-local missing = {}
+local declared, missing
 
 local function key_of(suffix)
   local key = TAG .. suffix
@@ -21,7 +21,15 @@ local function key_of(suffix)
   missing[#missing + 1] = suffix
 end
 
-local taken = 0
+local taken
+
+-- What a call left here, even one that was killed, means nothing to the next.
+local function begin_call(keys, arguments)
+  KEYS, ARGV, taken = keys, arguments, 0
+  CLOCK, DUE, OPEN, PARKED, UNREADABLE = unpack(keys, 1, 5)
+  TAG = string.match(CLOCK, '^(.-}:)')
+  declared, missing = {}, {}
+end
 
 local function take()
   taken = taken + 1
@@ -47,7 +55,7 @@ local function take_list(read)
   return list
 end
 
--- What cannot be read ends the call before anything is written.
+-- What cannot be read ends the step before anything is written.
 local function unreadable(field, why)
   error({ field = field, why = why })
 end

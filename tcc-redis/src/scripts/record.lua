@@ -1,9 +1,9 @@
--- The record: a hash that a person can read, one field a fact and one line a branch.
+-- The record: a hash that a person can read, one field a fact, its branches in fields by ordinal.
 
 local FORMAT = '1'
 local HEAD = {
-  'format', 'gid', 'name', 'key', 'initiator', 'state', 'decision', 'reason', 'decided_by', 'decided_at',
-  'begun_at', 'deadline_at', 'lease_until', 'retention_ms', 'ended_at', 'branches', 'bells',
+  'format', 'name', 'key', 'initiator', 'state', 'decision', 'reason', 'decided_by', 'decided_at', 'begun_at',
+  'deadline_at', 'lease_until', 'retention_ms', 'ended_at', 'branches', 'bells',
 }
 local MOMENTS = { decided_at = true, begun_at = true, deadline_at = true, lease_until = true, ended_at = true }
 local REASONS = {
@@ -22,8 +22,7 @@ local NAME = '^[%w._-]+$'
 local PART = 1000
 
 -- The record as it was read, and what the step does to it.
-local record
-local stored = {}
+local record, stored
 
 local function is_final(state)
   return STATES[state].final
@@ -64,9 +63,6 @@ end
 
 -- What must hold between the fields of the head.
 local function check_head(head)
-  if head.gid ~= GID then
-    unreadable('gid', 'another')
-  end
   if not string.find(head.name or '', NAME) then
     unreadable('name', 'no name')
   end
@@ -125,6 +121,11 @@ local function check_branches(head, branches)
   end
 end
 
+-- When a branch that says nothing of it may be driven next: at once.
+local function start_of(head)
+  return head.decided_at or 0
+end
+
 local function read_fields(names)
   local values = {}
   for first = 1, #names, PART do
@@ -163,12 +164,18 @@ local function load()
   end
   local fields = {}
   for place = 1, tonumber(head.branches) do
-    fields[place] = ordinal_text(place)
+    for _, part in ipairs(PARTS) do
+      fields[#fields + 1] = ordinal_text(place) .. part
+    end
   end
-  local lines = read_fields(fields)
+  local values = read_fields(fields)
   local branches = {}
-  for place, field in ipairs(fields) do
-    branches[place] = parse_branch(place, lines[field])
+  for place = 1, tonumber(head.branches) do
+    local texts = {}
+    for _, part in ipairs(PARTS) do
+      texts[part] = values[ordinal_text(place) .. part]
+    end
+    branches[place] = parse_branch(place, texts, start_of(head))
   end
   check_branches(head, branches)
   head.branches = branches
@@ -189,7 +196,9 @@ local function texts(head)
   fields.branches = #head.branches .. ''
   fields.bells = bells_text(head.bells)
   for place, branch in ipairs(head.branches) do
-    fields[ordinal_text(place)] = branch_text(branch)
+    for _, part in ipairs(PARTS) do
+      fields[ordinal_text(place) .. part] = branch_text(branch, part, start_of(head))
+    end
   end
   return fields
 end

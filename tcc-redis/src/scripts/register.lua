@@ -1,7 +1,7 @@
 -- Registers branches before their tries run, all or none (rules 3 and 6a).
 
 local function take_branch()
-  return { call = take(), runner = take_optional(), action = take(), arguments = take() }
+  return { call = take(), runner = take_optional(), action = take(), arguments = take(), seal = take() }
 end
 
 local function find(call)
@@ -59,13 +59,60 @@ local function add(new)
   local place = #record.branches + 1
   local branch = {
     place = place, call = new.call, runner = new.runner, action = new.action, state = 'trying',
-    participant = participant_of(new.action), arguments = seal_of(new.arguments), attempts = 0, epoch = 0,
+    participant = participant_of(new.action), arguments = new.seal, attempts = 0, epoch = 0,
     next = 0,
   }
   record.branches[place] = branch
   set_text(place, 'arguments', new.arguments)
   note('registered', ordinal_text(place), new.action)
   return branch
+end
+
+-- The record's first branches, where there is no record yet.
+local function quick()
+  local new = take_create()
+  local branches_max, bytes_max, count = take_number(), take_number(), take_number()
+  if not new or count > math.min(branches_max, QUICK_MAX) or now >= new.deadline_at or redis.call('EXISTS', TX) == 1 then
+    return nil
+  end
+  local lease_until = now + new.lease_ms
+  local set = {
+    'format', FORMAT, 'name', new.name, 'initiator', new.initiator, 'state', 'trying',
+    'begun_at', moment_text(now), 'deadline_at', moment_text(new.deadline_at),
+    'lease_until', moment_text(lease_until), 'retention_ms', new.retention_ms, 'branches', count,
+  }
+  local at, bytes, calls = #set, 0, {}
+  if new.key then
+    set[at + 1], set[at + 2] = 'key', new.key
+    at = at + 2
+  end
+  note('begun by', new.initiator)
+  for place = 1, count do
+    local call, runner, action, arguments, seal = take(), take(), take(), take(), take()
+    if calls[call] then
+      return nil
+    end
+    calls[call] = true
+    bytes = bytes + #arguments
+    local ordinal = ordinal_text(place)
+    local ran = runner == '' and '' or ' runner=' .. runner
+    set[at + 1], set[at + 2] = ordinal, action .. ' trying'
+    set[at + 3], set[at + 4] = ordinal .. '.try', 'call=' .. call .. ran .. ' arguments=' .. seal
+    set[at + 5], set[at + 6] = ordinal .. '.arguments', arguments
+    at = at + 6
+    note('registered', ordinal, action)
+  end
+  local history = find_history()
+  if bytes > bytes_max or #missing > 0 or not are_typed(history) then
+    return nil
+  end
+  redis.call('HSET', TX, unpack(set))
+  redis.call('ZADD', DUE, math.min(lease_until, new.deadline_at), GID)
+  redis.call('ZADD', OPEN, 0, GID)
+  if history then
+    keep_notes(history)
+  end
+  return { 'quick', now }
 end
 
 -- A call made twice is one branch (rule 16).

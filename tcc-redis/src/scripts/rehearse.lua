@@ -1,7 +1,5 @@
--- Tries every command the scripts use, on a key of its own that is gone afterwards. Permissions are tried,
+-- Tries every command the library uses, on a key of its own that is gone afterwards. Permissions are tried,
 -- not guessed (§5 "Preflight").
-
-local key = KEYS[1]
 
 local function try(command, ...)
   local answer = redis.pcall(command, ...)
@@ -11,15 +9,15 @@ local function try(command, ...)
   return answer
 end
 
-local function clear()
+local function clear(key)
   try('DEL', key)
 end
 
-local function rehearse()
+local function try_all(key)
   try('TIME')
   try('SET', key, '1')
   try('GET', key)
-  clear()
+  clear(key)
   try('HSET', key, 'field', '1')
   try('HMGET', key, 'field')
   try('HGET', key, 'field')
@@ -30,26 +28,29 @@ local function rehearse()
   try('EXISTS', key)
   try('PEXPIREAT', key, '99999999999999')
   try('PERSIST', key)
-  clear()
+  clear(key)
   try('ZADD', key, 'LT', 1, 'member')
   try('ZRANGE', key, '-inf', '+inf', 'BYSCORE', 'LIMIT', 0, 1)
   try('ZREM', key, 'member')
   try('RPUSH', key, '1')
   try('LTRIM', key, 0, 1)
-  clear()
-  try('XGROUP', 'CREATE', key, 'workers', '0', 'MKSTREAM')
+  clear(key)
+  try('XGROUP', 'CREATE', key, GROUP, '0', 'MKSTREAM')
   local entry = try('XADD', key, '*', 'gid', '-')
-  try('XREADGROUP', 'GROUP', 'workers', 'rehearsal', 'COUNT', 1, 'STREAMS', key, '>')
-  try('XPENDING', key, 'workers', 'IDLE', 60000, '-', '+', 1)
-  try('XINFO', 'CONSUMERS', key, 'workers')
-  try('XGROUP', 'DELCONSUMER', key, 'workers', 'rehearsal')
-  try('XACK', key, 'workers', entry)
+  try('XREADGROUP', 'GROUP', GROUP, 'rehearsal', 'COUNT', 1, 'STREAMS', key, '>')
+  try('XPENDING', key, GROUP, 'IDLE', 60000, '-', '+', 1)
+  try('XINFO', 'CONSUMERS', key, GROUP)
+  try('XGROUP', 'DELCONSUMER', key, GROUP, 'rehearsal')
+  try('XACK', key, GROUP, entry)
   try('XDEL', key, entry)
 end
 
-local ok, failed = pcall(rehearse)
-redis.pcall('DEL', key)
-if ok then
-  return { 'ok' }
+local function rehearse(keys)
+  local key = keys[1]
+  local ok, failed = pcall(try_all, key)
+  redis.pcall('DEL', key)
+  if ok then
+    return { 'ok' }
+  end
+  return { failed.command, failed.cause }
 end
-return { failed.command, failed.cause }

@@ -3,9 +3,6 @@
 
 local BELL_BASE, BELL_CAP = 1000, 60000
 
--- What is done with a record that cannot be read; the sweep has something to do.
-local leave
-
 local function refuse(...)
   error({ refused = { ... } })
 end
@@ -113,10 +110,12 @@ local function result_of(branch)
   return branch.result and payload_of(branch, 'result') or ''
 end
 
-local function drive(branch)
+-- `bare` leaves out the arguments, which the caller has.
+local function drive(branch, bare)
+  local arguments = not bare and branch.arguments and payload_of(branch, 'arguments')
   return {
     branch.place, branch.action, DIRECTION[branch.state], number_text(branch.epoch), branch.attempts,
-    branch.arguments and 1 or 0, branch.arguments and payload_of(branch, 'arguments') or '', branch.try or 'unknown', result_of(branch),
+    arguments and 1 or 0, arguments or '', branch.try or 'unknown', result_of(branch),
     branch.ongoing and now - branch.ongoing or -1, branch.unhandled and now - branch.unhandled or -1,
     branch.lease - now,
   }
@@ -138,7 +137,7 @@ local function create(new)
     refuse('too_late_to_create')
   end
   record = {
-    format = FORMAT, gid = GID, name = new.name, key = new.key, initiator = new.initiator, state = 'trying',
+    format = FORMAT, name = new.name, key = new.key, initiator = new.initiator, state = 'trying',
     begun_at = now, deadline_at = new.deadline_at, lease_until = now + new.lease_ms,
     retention_ms = new.retention_ms, branches = {}, bells = {},
   }
@@ -147,7 +146,7 @@ local function create(new)
 end
 
 local function take_report()
-  return { place = take_number(), try = take(), result = take() }
+  return { place = take_number(), try = take(), result = take(), seal = take() }
 end
 
 -- The first word of a try stands; a late one reopens its branch once (rule 6c).
@@ -161,7 +160,7 @@ local function learn(report)
   end
   branch.try = report.try
   if report.try == 'succeeded' then
-    branch.result = seal_of(report.result)
+    branch.result = report.seal
     set_text(report.place, 'result', report.result)
   end
   note('try of', ordinal_text(report.place), report.try)

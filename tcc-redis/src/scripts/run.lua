@@ -1,4 +1,4 @@
--- Runs the operation, and writes what it did or nothing.
+-- Runs the steps of the call one by one. Each writes what it did or nothing, and fails alone.
 
 local function check_types()
   for _, step in ipairs(plan) do
@@ -9,12 +9,12 @@ local function check_types()
 end
 
 local function commit()
+  local history = find_history()
   if record then
     if before.ended_at ~= record.ended_at then
       plan_lifetime()
     end
     plan_indexes()
-    plan_history()
   end
   plan_timer()
   find_queues()
@@ -22,6 +22,9 @@ local function commit()
     return false
   end
   check_types()
+  if history and not has_type('list', history) then
+    unreadable(string.sub(history, #TAG + 1), 'another type')
+  end
   write_messages()
   if record then
     write_record()
@@ -29,10 +32,19 @@ local function commit()
   for _, step in ipairs(plan) do
     redis.call(unpack(step, 2))
   end
+  if history then
+    keep_notes(history, record.ended_at, record.ended_at and expires_at(record))
+  end
   return true
 end
 
-local function step()
+local function begin_step(gid)
+  GID, TX = gid, TAG .. 'tx:' .. gid
+  record, stored, payloads, plan, notes, missing = nil, {}, {}, {}, {}, {}
+  due, rung, hushed, before = { kind = 'keep' }, {}, {}, {}
+end
+
+local function slow(operate)
   record = load()
   remember()
   local answer = operate()
@@ -42,22 +54,53 @@ local function step()
   return answer
 end
 
-local ok, answer = pcall(step)
-if not ok then
+-- Most steps find what they expect, and take the short way. One that does not has written nothing, and
+-- takes the long way, which knows every rule.
+local function step(operation)
+  local first = taken
+  local answer = operation.quick and operation.quick()
+  if not answer then
+    taken = first
+    missing, notes = {}, {}
+    answer = slow(operation.operate)
+  end
+  return answer
+end
+
+local function answer_of_step(operation)
+  local ok, answer = pcall(step, operation)
+  if ok then
+    return answer
+  end
   -- A command that Redis refused, or a mistake of the script's own.
-  if type(answer) == 'string' then
-    return redis.error_reply(answer)
+  local failure = type(answer) == 'string' and answer or answer.err
+  if failure then
+    return { 'failed', now, failure }
   end
   if answer.refused then
-    answer = { 'refused', now, answer.refused }
-  else
-    if leave then
-      leave(answer)
-    end
-    answer = { 'unreadable', now, answer.field, answer.why }
+    return { 'refused', now, answer.refused }
   end
+  if operation.leave then
+    operation.leave(answer)
+  end
+  return { 'unreadable', now, answer.field, answer.why }
 end
-if answer[1] ~= 'need' then
+
+local function run(keys, arguments)
+  begin_call(keys, arguments)
+  read_clock()
+  HISTORY_MAX, typed = take_number(), {}
+  for place = 6, 5 + take_number() do
+    declared[KEYS[place]] = true
+  end
+  local answers = {}
+  for place = 1, take_number() do
+    local operation, gid = OPERATIONS[take()], take()
+    local last = taken + 1 + take_number()
+    begin_step(gid)
+    answers[place] = answer_of_step(operation)
+    taken = last
+  end
   keep_time()
+  return answers
 end
-return answer

@@ -219,7 +219,7 @@ impl Bench {
         memory: &MemoryStore,
         gids: &BTreeSet<Gid>,
         applied: &Applied,
-        ended: bool,
+
     ) -> Result<(), String> {
         let records: BTreeMap<Gid, Record> =
             memory.records().into_iter().map(|record| (record.gid.clone(), record)).collect();
@@ -250,7 +250,7 @@ impl Bench {
         let expected = memory.open(0, gids.first(), 64).await.map_err(text)?;
         same(&place("open list"), &expected, &open.map_err(text)?)?;
         same(&place("time"), &applied.now, &now.map_err(text)?)?;
-        held.compare(place, memory, &records, applied.now, ended)
+        held.compare(place, memory, &records, applied.now)
     }
 }
 
@@ -260,7 +260,6 @@ struct Held {
     timers: Vec<(String, f64)>,
     open: Vec<String>,
     parked: Vec<(String, f64)>,
-    done: Vec<(String, f64)>,
     unreadable: BTreeMap<String, String>,
     clock: Option<u64>,
     queues: Vec<Vec<(String, Vec<String>)>>,
@@ -274,7 +273,7 @@ impl Held {
     async fn read(mut raw: MultiplexedConnection, gids: &BTreeSet<Gid>, memory: &MemoryStore) -> Self {
         let key = |suffix: &str| format!("{{tcc:00}}:{suffix}");
         let mut pipeline = redis::pipe();
-        for index in ["due", "parked", "done"] {
+        for index in ["due", "parked"] {
             pipeline.cmd("ZRANGE").arg(key(index)).arg(0).arg(-1).arg("WITHSCORES");
         }
         pipeline.cmd("ZRANGE").arg(key("open")).arg(0).arg(-1);
@@ -296,7 +295,7 @@ impl Held {
         let answers: Vec<Value> = pipeline.query_async(&mut raw).await.expect("what the database holds");
         let mut answers = answers.into_iter();
         let mut next = || answers.next().expect("an answer");
-        let (timers, parked, done, open) = (read(next()), read(next()), read(next()), read(next()));
+        let (timers, parked, open) = (read(next()), read(next()), read(next()));
         let (unreadable, clock, all) = (read(next()), read(next()), read(next()));
         let queues = PARTICIPANTS.iter().map(|_| read(next())).collect();
         let digests: Vec<String> = read(next());
@@ -305,7 +304,7 @@ impl Held {
         let keys = names.into_iter().zip(holders.into_iter().skip(1));
         let keys = keys.map(|(name, holder)| (name, holder, read(next()))).collect();
         let digests = gids.iter().cloned().zip(digests).collect();
-        Self { timers, open, parked, done, unreadable, clock, queues, expiries, digests, keys, names: all }
+        Self { timers, open, parked, unreadable, clock, queues, expiries, digests, keys, names: all }
     }
 
     fn compare(
@@ -314,7 +313,7 @@ impl Held {
         memory: &MemoryStore,
         records: &BTreeMap<Gid, Record>,
         now: Timestamp,
-        ended: bool,
+
     ) -> Result<(), String> {
         let scored = |of: &dyn Fn(&Record) -> Option<Timestamp>| -> BTreeMap<String, u64> {
             let scores =
@@ -330,12 +329,6 @@ impl Held {
         let parked =
             |record: &Record| record.branches.iter().filter_map(|branch| Some(branch.parked?.at)).min();
         same(&place("parked index"), &scored(&parked), &found(&self.parked))?;
-        let mut done = found(&self.done);
-        if ended && done.len() <= 16 {
-            same(&place("trimmed index"), &None, &done.values().copied().find(|at| *at <= now.as_millis()))?;
-        }
-        done.retain(|_, at| *at > now.as_millis());
-        same(&place("done index"), &scored(&|record| record.expires_at()), &done)?;
         let open: Vec<String> = records
             .values()
             .filter(|record| !record.state.is_final())

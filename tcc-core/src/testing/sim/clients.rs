@@ -246,11 +246,11 @@ impl Client {
         let gid = open.gid().clone();
         match self.work(&open).await {
             Ok(()) => match open.commit().await {
-                Ok(()) => self.tell(&Caller::Confirmed { gid: &gid, waited: false }),
+                Ok(_) => self.tell(&Caller::Confirmed { gid: &gid, waited: false }),
                 Err(error) => self.tell(&Caller::Failed(&error)),
             },
             Err(_) if self.world.dice().chance(5_000) => match open.cancel().await {
-                Ok(()) => self.tell(&Caller::Cancelled { gid: &gid }),
+                Ok(_) => self.tell(&Caller::Cancelled { gid: &gid }),
                 Err(error) => self.tell(&Caller::Failed(&error)),
             },
             Err(_) => drop(open),

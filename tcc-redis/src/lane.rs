@@ -1,0 +1,203 @@
+//! Lanes: steps that wait at the same moment go to Redis in one script call. What begins something and what
+//! finishes something never share a call, because memory full denies the one and must not deny the other.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use redis::Value;
+use tcc_core::store::{StoreError, StoreErrorKind};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    connect::Link,
+    hints::Hints,
+    keys::FIXED,
+    scripts::Function,
+};
+
+/// Steps that wait for a call; more wait for a place.
+const WAITING_MAX: usize = 4_096;
+/// The most steps of a call: a script keeps others waiting while it runs.
+const STEPS_MAX: usize = 64;
+/// The most bytes of a call, if it has more than one step.
+const BYTES_MAX: usize = 1 << 20;
+/// Calls of a lane under way at a time. While they are, further steps gather.
+const CALLS_MAX: usize = 2;
+
+/// What a lane's steps do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Begin something.
+    Beginning,
+    /// Finish something.
+    Finishing,
+}
+
+/// One operation on one transaction, written out.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) operation: &'static str,
+    pub(crate) gid: String,
+    pub(crate) arguments: Vec<String>,
+    /// Keys it needs beside the fixed ones, without their tag.
+    pub(crate) suffixes: Vec<String>,
+}
+
+impl Step {
+    fn bytes(&self) -> usize {
+        self.arguments.iter().map(String::len).sum()
+    }
+}
+
+type Answer = Result<Value, StoreError>;
+
+struct Waiting {
+    step: Step,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The lane of one kind of steps on one shard.
+pub(crate) struct Lane {
+    link: Arc<Link>,
+    hints: Arc<Hints>,
+    kind: Kind,
+    shard: u16,
+    /// The way to the task that sends; made when it is first needed.
+    entrance: Mutex<Option<mpsc::Sender<Waiting>>>,
+}
+
+impl Lane {
+    pub(crate) fn new(link: &Arc<Link>, hints: &Arc<Hints>, kind: Kind, shard: u16) -> Self {
+        Self { link: Arc::clone(link), hints: Arc::clone(hints), kind, shard, entrance: Mutex::default() }
+    }
+
+    /// Takes a step to Redis and brings back its answer.
+    ///
+    /// Cancellation safety: a dropped step may or may not have been taken.
+    pub(crate) async fn take(&self, step: Step) -> Answer {
+        let gone = |_| StoreError::new(StoreErrorKind::Unavailable, "the task that talks to Redis was stopped");
+        let (answer, answered) = oneshot::channel();
+        self.entrance().send(Waiting { step, answer }).await.map_err(|_| gone(()))?;
+        answered.await.map_err(|_| gone(()))?
+    }
+
+    /// The task goes with the Tokio runtime it was spawned on; the next step gets another.
+    fn entrance(&self) -> mpsc::Sender<Waiting> {
+        let mut entrance = self.entrance.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*entrance {
+            Some(open) if !open.is_closed() => open.clone(),
+            _ => {
+                let (send, steps) = mpsc::channel(WAITING_MAX);
+                let sender = Sender {
+                    link: Arc::clone(&self.link),
+                    hints: Arc::clone(&self.hints),
+                    kind: self.kind,
+                    shard: self.shard,
+                };
+                tokio::spawn(sender.run(steps));
+                *entrance = Some(send.clone());
+                send
+            }
+        }
+    }
+}
+
+struct Sender {
+    link: Arc<Link>,
+    hints: Arc<Hints>,
+    kind: Kind,
+    shard: u16,
+}
+
+impl Sender {
+    /// Ends when the store is dropped.
+    async fn run(self, mut steps: mpsc::Receiver<Waiting>) {
+        let mut calls = FuturesUnordered::new();
+        let mut waiting = Vec::new();
+        let mut rest = VecDeque::new();
+        loop {
+            while calls.len() < CALLS_MAX && !rest.is_empty() {
+                calls.push(self.call(take_call(&mut rest)));
+            }
+            let room = STEPS_MAX.saturating_sub(rest.len());
+            tokio::select! {
+                biased;
+                Some(()) = calls.next(), if !calls.is_empty() => {}
+                count = steps.recv_many(&mut waiting, room), if room > 0 && calls.len() < CALLS_MAX => {
+                    if count == 0 {
+                        break;
+                    }
+                    rest.extend(waiting.drain(..));
+                }
+            }
+        }
+        while calls.next().await.is_some() {}
+    }
+
+    async fn call(&self, steps: Vec<Waiting>) {
+        match self.answers(&steps).await {
+            Ok(answers) => {
+                for (waiting, answer) in steps.into_iter().zip(answers) {
+                    let _ = waiting.answer.send(Ok(answer));
+                }
+            }
+            Err(error) => {
+                for waiting in steps {
+                    let _ = waiting.answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    async fn answers(&self, steps: &[Waiting]) -> Result<Vec<Value>, StoreError> {
+        let settings = &self.link.settings;
+        let function = match self.kind {
+            Kind::Beginning => Function::Begin,
+            Kind::Finishing => Function::Finish,
+        };
+        let keys = &settings.keys;
+        let mut declared: Vec<String> = FIXED.iter().map(|suffix| keys.of(self.shard, suffix)).collect();
+        declared.extend(self.hints.queues().iter().map(|queue| keys.of(self.shard, queue)));
+        for waiting in steps {
+            declared.extend(waiting.step.suffixes.iter().map(|suffix| keys.of(self.shard, suffix)));
+        }
+        let optional = declared.len() - FIXED.len();
+        declared.extend(steps.iter().map(|waiting| keys.of(self.shard, &format!("tx:{}", waiting.step.gid))));
+        let mut arguments: Vec<&str> = Vec::new();
+        let time = settings.given_time();
+        arguments.extend(time.as_deref());
+        let (history, optional, count) =
+            (settings.history.entries_max().to_string(), optional.to_string(), steps.len().to_string());
+        arguments.extend([history.as_str(), &optional, &count]);
+        let counts: Vec<String> = steps.iter().map(|waiting| waiting.step.arguments.len().to_string()).collect();
+        for (waiting, count) in steps.iter().zip(&counts) {
+            let step = &waiting.step;
+            arguments.extend([step.operation, &step.gid, count]);
+            arguments.extend(step.arguments.iter().map(String::as_str));
+        }
+        match self.link.call(function, &declared, &arguments).await? {
+            Value::Array(answers) if answers.len() == steps.len() => Ok(answers),
+            _ => Err(StoreError::new(
+                StoreErrorKind::Corrupt,
+                "an answer of the store cannot be read (not one for each step); is its library replaced?",
+            )),
+        }
+    }
+}
+
+/// The next call's steps: as many as wait, up to the limits. Whose caller is gone is left out: it counts as
+/// lost on the way.
+fn take_call(rest: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+    let (mut steps, mut bytes) = (Vec::new(), 0);
+    while let Some(next) = rest.front() {
+        bytes += next.step.bytes();
+        if !steps.is_empty() && (bytes > BYTES_MAX || steps.len() >= STEPS_MAX) {
+            break;
+        }
+        steps.extend(rest.pop_front().filter(|waiting: &Waiting| !waiting.answer.is_closed()));
+    }
+    steps
+}
