@@ -161,7 +161,7 @@ impl Names {
                         token: token(Owner::Decider, 0),
                         lease_ms: DRIVE_LEASE_MS,
                         branches: known.iter().map(|index| ordinal(told[*index])).collect(),
-                        bare: true,
+                        actions: Vec::new(),
                     }),
                 }
                 .into()

@@ -252,6 +252,11 @@ pub struct Parked {
 #[serde(transparent)]
 pub struct Token(pub u64);
 
+impl Token {
+    /// Nobody's: the token of a claim that ended its branch.
+    pub const NOBODY: Self = Self(0);
+}
+
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)
@@ -261,7 +266,7 @@ impl fmt::Debug for Token {
 /// The newest claim of a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Claim {
-    /// Whose it is.
+    /// Whose it is; nobody's once it ended the branch.
     pub token: Token,
     /// Until when its holder alone may drive the branch; of no meaning, and zero, once the epoch is closed.
     pub until: Timestamp,

@@ -485,12 +485,12 @@ impl TxInner {
         let driven_here = |branch: &LocalBranch| {
             self.shared.config.phase_two_inline && self.shared.registry.finishes(branch.action.participant())
         };
-        let branches: Vec<Ordinal> = state
+        let (branches, actions): (Vec<Ordinal>, Vec<ActionName>) = state
             .branches
             .iter()
             .filter(|(_, branch)| driven_here(branch))
-            .map(|(ordinal, _)| *ordinal)
-            .collect();
+            .map(|(ordinal, branch)| (*ordinal, branch.action.clone()))
+            .unzip();
         let permit = Arc::clone(&self.shared.drives).try_acquire_owned().ok();
         let claimed =
             permit.filter(|_| !branches.is_empty()).map(|permit| (Token(self.shared.seam.random()), permit));
@@ -498,7 +498,7 @@ impl TxInner {
             token: *token,
             lease_ms: self.shared.drive_lease_ms(),
             branches,
-            bare: true,
+            actions,
         });
         let decide = Decide {
             direction,

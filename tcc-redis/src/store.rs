@@ -1,6 +1,6 @@
 //! The store: one script call an operation.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use tcc_core::{
@@ -31,6 +31,9 @@ use crate::{
 /// How often one operation is sent with more keys than before. What a record needs changes only when others
 /// change it meanwhile.
 const SENDINGS_MAX: usize = 8;
+
+/// Timers looked through for transactions that no sweep has looked at yet.
+const TIMERS_MAX: usize = 10_000;
 
 /// Keeps transactions in Redis 7.0 or later, or Valkey. Clones share one connection.
 ///
@@ -224,18 +227,18 @@ impl Store for RedisStore {
         Ok(self.gids(due))
     }
 
+    /// What outlived its first timer is in an index; what is younger is found among the timers, as far as they
+    /// are looked through.
     async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Result<Vec<Gid>, StoreError> {
-        let after = after.map_or_else(|| "-".to_owned(), |gid| format!("({gid}"));
-        let mut range = redis::cmd("ZRANGE");
-        range
-            .arg(self.keys().of(shard, "open"))
-            .arg(after)
-            .arg("+")
-            .arg("BYLEX")
-            .arg("LIMIT")
-            .arg(0)
-            .arg(max);
-        Ok(self.gids(self.inner.link.read(&range).await?))
+        let from = after.map_or_else(|| "-".to_owned(), |gid| format!("({gid}"));
+        let mut ranges = redis::pipe();
+        ranges.cmd("ZRANGE").arg(self.keys().of(shard, "open")).arg(from).arg("+").arg("BYLEX");
+        ranges.arg("LIMIT").arg(0).arg(max);
+        ranges.cmd("ZRANGE").arg(self.keys().of(shard, "due")).arg(0).arg(TIMERS_MAX - 1);
+        let (looked, timed): (Vec<String>, Vec<String>) = self.inner.link.query(&ranges).await?;
+        let found = self.gids(looked.into_iter().chain(timed).collect());
+        let later: BTreeSet<Gid> = found.into_iter().filter(|gid| after.is_none_or(|after| gid > after)).collect();
+        Ok(later.into_iter().take(max).collect())
     }
 
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {

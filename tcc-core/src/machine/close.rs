@@ -2,7 +2,7 @@ use super::{
     Close, CloseDrive, Closes, Due, How, Refusal, Step, Transition, due_afresh, participant_of, ring, settle,
 };
 use crate::{
-    record::{Branch, BranchState, Closed, Direction, Parked, Record, cut_error},
+    record::{Branch, BranchState, Closed, Direction, Parked, Record, Token, cut_error},
     time::Timestamp,
 };
 
@@ -135,5 +135,8 @@ fn close_claim(branch: &mut Branch, closed: Closed) {
     if let Some(claim) = &mut branch.claim {
         claim.closed = Some(closed);
         claim.until = Timestamp::default();
+        if closed == Closed::Final {
+            claim.token = Token::NOBODY;
+        }
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn make(
     for participant in others {
         ring(record, &participant, now, step);
     }
-    step.effects.due = record.due_at(now).map_or(Due::Remove, Due::Set);
+    step.effects.due = record.due_at(now).map_or(Due::Remove, Due::Earlier);
     settle(record, now, step);
 }
 
@@ -123,6 +123,6 @@ fn drives(record: &Record, decision: &Decision, inline: &InlineClaim, now: Times
         .branches()
         .filter(|(_, branch)| branch.claim.is_some_and(|claim| claim.token == inline.token))
         .filter(|(_, branch)| branch.leased_until(now).is_some())
-        .filter_map(|(ordinal, branch)| drive(decision, ordinal, branch, inline.bare, now))
+        .filter_map(|(ordinal, branch)| drive(decision, ordinal, branch, !inline.actions.is_empty(), now))
         .collect()
 }

@@ -178,8 +178,9 @@ pub struct InlineClaim {
     pub lease_ms: u64,
     /// The branches the caller drives; the others' participants are rung.
     pub branches: Vec<Ordinal>,
-    /// Leaves arguments out of the answer, for a caller that has them.
-    pub bare: bool,
+    /// The actions of these branches, in the same order, from a caller that has their arguments too and
+    /// wants none in the answer; empty from one that wants them.
+    pub actions: Vec<ActionName>,
 }
 
 /// Answer to [`Decide`].

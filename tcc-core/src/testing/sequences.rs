@@ -308,11 +308,13 @@ impl Transaction {
             (Direction::Cancel, random.pick(&reasons))
         };
         let claimed = if random.chance(50) { 100 } else { 75 };
-        let inline = random.chance(50).then(|| InlineClaim {
-            token: Token(random.next()),
-            lease_ms: 1 + random.below(2 * LEASE_MS),
-            branches: self.tries.keys().copied().filter(|_| random.chance(claimed)).collect(),
-            bare: random.chance(75),
+        let inline = random.chance(50).then(|| {
+            let (token, lease_ms) = (Token(random.next()), 1 + random.below(2 * LEASE_MS));
+            let mine = self.tries.iter().filter(|_| random.chance(claimed));
+            let (branches, actions) =
+                mine.map(|(ordinal, (new, _))| (*ordinal, new.action.clone())).unzip();
+            let actions = if random.chance(75) { actions } else { Vec::new() };
+            InlineClaim { token, lease_ms, branches, actions }
         });
         let create = (!self.acknowledged || random.chance(5)).then(|| self.create.clone());
         Decide { direction, reason, by: text("initiator"), create, heard, inline }

@@ -61,17 +61,22 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
         return Err(Unreadable::new("format", "another version: upgrade this process"));
     }
     let key = fields.optional("key").map(|key| key.parse());
-    let count: u16 = fields.number("branches")?;
-    let decision = decision(fields)?;
+    // `2`, or `2 looked` once a sweep has looked at the transaction.
+    let count = fields.text("branches")?;
+    let count = count.strip_suffix(" looked").unwrap_or(count).parse::<u16>();
+    let count = count.map_err(|_| Unreadable::new("branches", "no number"))?;
+    let initiator = fields.name("initiator")?;
+    let decision = decision(fields, &initiator)?;
+    let held = fields.optional("held").map(held).transpose()?;
     // A branch that says nothing else may be driven as soon as it is decided.
     let start = decision.as_ref().map_or(Timestamp::default(), |decision| decision.at);
-    let branches = (1..=count).map(|place| branch(fields, place, start)).collect::<Result<Vec<_>, _>>()?;
+    let branches = (1..=count).map(|place| branch(fields, place, start, held)).collect::<Result<Vec<_>, _>>()?;
     let record = Record {
         format: FORMAT,
         gid: gid.clone(),
         name: fields.name("name")?,
         key: key.transpose().map_err(|_| Unreadable::new("key", "no key"))?,
-        initiator: fields.name("initiator")?,
+        initiator,
         state: word_of("state", fields.text("state")?)?,
         decision,
         begun_at: fields.moment("begun_at")?,
@@ -86,18 +91,32 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
     Ok(record)
 }
 
-fn decision(fields: &Fields) -> Result<Option<Decision>, Unreadable> {
-    let Some(direction) = fields.optional("decision") else {
-        let stray =
-            ["reason", "decided_by", "decided_at"].into_iter().find(|name| fields.optional(name).is_some());
-        return stray.map_or(Ok(None), |name| Err(Unreadable::new(name, "against decision")));
+/// `2099-11-21T05:10:00.250Z confirm committed`, and by whom if not by the initiator.
+fn decision(fields: &Fields, initiator: &Name) -> Result<Option<Decision>, Unreadable> {
+    let Some(text) = fields.optional("decided") else { return Ok(None) };
+    let strange = || Unreadable::new("decided", "no decision");
+    let mut words = text.splitn(4, ' ');
+    let mut word = || words.next().ok_or_else(strange);
+    let (at, direction, reason) = (moment("decided", word()?)?, word()?, word()?);
+    let by = match words.next() {
+        None => initiator.clone(),
+        Some(by) => by.strip_prefix("by ").and_then(|by| Name::new(by).ok()).ok_or_else(strange)?,
     };
-    Ok(Some(Decision {
-        direction: word_of("decision", direction)?,
-        reason: word_of("reason", fields.text("reason")?)?,
-        by: fields.name("decided_by")?,
-        at: fields.moment("decided_at")?,
-    }))
+    let (direction, reason) = (word_of("decided", direction)?, word_of("decided", reason)?);
+    Ok(Some(Decision { direction, reason, by, at }))
+}
+
+/// The claim that branches share which were claimed first, and together.
+fn held(text: &str) -> Result<Claim, Unreadable> {
+    let strange = || Unreadable::new("held", "no claim");
+    let (token, until) = text.split_once(' ').ok_or_else(strange)?;
+    let (token, until) = (token.strip_prefix("token="), until.strip_prefix("lease="));
+    let token = token.and_then(read_token).ok_or_else(strange)?;
+    Ok(Claim { token, until: moment("held", until.ok_or_else(strange)?)?, closed: None })
+}
+
+fn read_token(text: &str) -> Option<Token> {
+    u64::from_str_radix(text, 16).ok().filter(|_| text.len() == 16).map(Token)
 }
 
 fn bells(text: &str) -> Result<BTreeMap<Name, Bell>, Unreadable> {
@@ -147,9 +166,8 @@ impl<'a> Words<'a> {
         self.words.get(name).map(|text| read(&self.field, text)).transpose()
     }
 
-    fn number<T: std::str::FromStr + Default>(&self, name: &str) -> Result<T, Unreadable> {
-        let read = |field: &str, text: &str| text.parse().map_err(|_| Unreadable::new(field, "no number"));
-        Ok(self.get(name, read)?.unwrap_or_default())
+    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Unreadable> {
+        self.get(name, |field, text| text.parse().map_err(|_| Unreadable::new(field, "no number")))
     }
 
     fn moment(&self, name: &str) -> Result<Option<Timestamp>, Unreadable> {
@@ -157,39 +175,48 @@ impl<'a> Words<'a> {
     }
 
     fn token(&self, name: &str) -> Result<Option<Token>, Unreadable> {
-        self.get(name, |field, text| {
-            let number = u64::from_str_radix(text, 16).ok().filter(|_| text.len() == 16);
-            number.map(Token).ok_or_else(|| Unreadable::new(field, "no token"))
-        })
+        self.get(name, |field, text| read_token(text).ok_or_else(|| Unreadable::new(field, "no token")))
     }
 }
 
-fn branch(fields: &Fields, place: u16, start: Timestamp) -> Result<Branch, Unreadable> {
+fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) -> Result<Branch, Unreadable> {
     let field = format!("{place:02}");
     let words = |part: &str, allowed: &[&str]| Words::read(fields, format!("{field}{part}"), allowed);
-    let line = words("", &["attempts"])?;
-    let tried = words(".try", &["call", "runner", "arguments", "result"])?;
+    let line = words("", &["call", "runner", "arguments"])?;
+    let stands = words(".state", &["attempts", "result"])?;
     let driven = words(".drive", &["epoch", "token", "lease", "closed"])?;
     let waits = words(".wait", &["next", "claimed", "ongoing", "unhandled", "parked", "since"])?;
     let strange = |words: &Words<'_>, why| Unreadable::new(words.field.clone(), why);
-    let [action, state] = line.first[..] else { return Err(strange(&line, "no branch")) };
-    let known = match tried.first[..] {
-        [] => None,
-        [word] => Some(word_of(&tried.field, word)?),
-        _ => return Err(strange(&tried, "no such word")),
+    let [action] = line.first[..] else { return Err(strange(&line, "no branch")) };
+    let call = line.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
+    let (state, known, first) = match stands.first[..] {
+        [] if stands.words.is_empty() => (BranchState::Trying, Seen::Unknown, None),
+        [state, known] => (word_of(&stands.field, state)?, word_of(&stands.field, known)?, None),
+        [state, known, first] => (word_of(&stands.field, state)?, word_of(&stands.field, known)?, Some(first)),
+        _ => return Err(strange(&stands, "no state")),
     };
-    let call = tried.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
+    // What `held` and `once` say: driven under its first claim, the record's own, or ended by it.
+    let claim = match first {
+        None => claim(&driven)?,
+        Some("held") => Some(held.ok_or_else(|| Unreadable::new("held", "missing"))?),
+        Some("once") => {
+            let closed = Some(Closed::Final);
+            Some(Claim { token: Token::NOBODY, until: Timestamp::default(), closed })
+        }
+        Some(_) => return Err(strange(&stands, "no such word")),
+    };
+    let counted = u32::from(first.is_some());
     Ok(Branch {
-        call: call.ok_or_else(|| strange(&tried, "no call"))?,
-        runner: tried.token("runner")?,
+        call: call.ok_or_else(|| strange(&line, "no call"))?,
+        runner: line.token("runner")?,
         action: ActionName::new(action).map_err(|_| strange(&line, "no action"))?,
-        state: word_of(&field, state)?,
-        arguments: payload(fields, &tried, &field, "arguments")?,
-        known,
-        result: payload(fields, &tried, &field, "result")?,
-        attempts: line.number("attempts")?,
-        epoch: driven.number("epoch")?,
-        claim: claim(&driven)?,
+        state,
+        arguments: payload(fields, &line, &field, "arguments", state.is_final())?,
+        known: Some(known).filter(|known| *known != Seen::Unknown),
+        result: payload(fields, &stands, &field, "result", false)?,
+        attempts: stands.number("attempts")?.unwrap_or(counted),
+        epoch: driven.number("epoch")?.unwrap_or(u64::from(counted)),
+        claim,
         next_attempt_at: waits.moment("next")?.unwrap_or(start),
         ongoing_since: waits.moment("ongoing")?,
         unhandled_since: waits.moment("unhandled")?,
@@ -223,6 +250,7 @@ fn payload(
     words: &Words<'_>,
     branch: &str,
     name: &str,
+    may_be_gone: bool,
 ) -> Result<Option<Payload>, Unreadable> {
     let field = format!("{branch}.{name}");
     match (words.words.get(name), fields.optional(&field)) {
@@ -232,6 +260,7 @@ fn payload(
             whole.then_some(Some(payload)).ok_or_else(|| Unreadable::new(field, "checksum"))
         }
         (None, None) => Ok(None),
+        (Some(_), None) if may_be_gone => Ok(None),
         (Some(_), None) => Err(Unreadable::new(field, "missing")),
         (None, Some(_)) => Err(Unreadable::new(field, "unexpected")),
     }

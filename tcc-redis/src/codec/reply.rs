@@ -122,7 +122,7 @@ pub(crate) fn reply(op: &Op, value: Value) -> Read<Reply> {
     let (status, now) = (values.text()?, values.moment()?);
     let result = match status.as_str() {
         "ok" => Ok(answer(op, &mut values)?),
-        "quick" => Ok(quick(op, now, &mut values)?),
+        "quick" => Ok(quick(op, now)?),
         "refused" => Err(refusal(&mut values.values()?)?),
         "need" => return Ok(Reply::Need(values.list(Values::text)?)),
         "failed" => return Ok(Reply::Failed(failure(&values.text()?))),
@@ -133,7 +133,7 @@ pub(crate) fn reply(op: &Op, value: Value) -> Read<Reply> {
 }
 
 /// The answer to an operation that went as its caller expected: most of it is what the caller said.
-fn quick(op: &Op, now: Timestamp, values: &mut Values) -> Read<Answer> {
+fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
     match op {
         Op::Register(register) => {
             let all = (0..register.branches.len()).map(|index| Registered {
@@ -144,13 +144,12 @@ fn quick(op: &Op, now: Timestamp, values: &mut Values) -> Read<Answer> {
             Ok(Answer::Registered(all.collect()))
         }
         Op::Decide(decide) => {
-            let lease_ms = values.parsed()?;
-            let mut actions = values.values()?;
-            let drives = decide.heard.iter().map(|heard| {
+            let inline = decide.inline.as_ref().ok_or_else(|| strange("no claim"))?;
+            let drives = decide.heard.iter().zip(&inline.actions).map(|(heard, action)| {
                 let Some(Known::Succeeded(result)) = &heard.known else { return Err(strange("no result")) };
                 Ok(Drive {
                     ordinal: heard.ordinal,
-                    action: actions.parsed()?,
+                    action: action.clone(),
                     direction: decide.direction,
                     epoch: 1,
                     attempt: 1,
@@ -158,7 +157,7 @@ fn quick(op: &Op, now: Timestamp, values: &mut Values) -> Read<Answer> {
                     outcome: TryOutcome::Succeeded(result.clone()),
                     ongoing_ms: None,
                     unhandled_ms: None,
-                    lease_ms,
+                    lease_ms: inline.lease_ms,
                     decided: decide.direction,
                     reason: decide.reason,
                 })

@@ -190,7 +190,7 @@ impl Request {
         self.token(inline.map(|inline| inline.token));
         let Some(inline) = inline else { return Ok(()) };
         self.span("lease_ms", inline.lease_ms)?;
-        self.flag(inline.bare);
+        self.flag(!inline.actions.is_empty());
         self.list(&inline.branches, |to, ordinal| {
             to.ordinal(*ordinal);
             Ok(())

@@ -1,8 +1,12 @@
 -- A branch: some short fields of text in the record, such as
---   01        inventory.reserve@1 confirming attempts=1
---   01.try    succeeded call=1 arguments=24:9ae0daaf result=11:75c5dfeb
---   01.drive  epoch=1 token=0000000000000007 lease=2099-11-21T06:10:00.250Z
--- None of them is longer than what Redis keeps in its compact form of a hash, unless names are long.
+--   01        inventory.reserve@1 call=1 arguments=24:9ae0daaf
+--   01.state  confirming succeeded held result=11:75c5dfeb
+-- The first is written once. The second is missing while nothing is known of the branch. `held` stands for
+-- the first claim, which is the record's own (`held` in the head) where a decider claimed several branches at
+-- once; `once` for a first claim that ended the branch. Any other claim has a field of its own. None of the
+-- fields is longer than what Redis keeps in its compact form of a hash, unless names are long.
+
+local HISTORY_MAX
 
 local SEEN = { succeeded = true, refused = true }
 local CAUSES = {
@@ -17,8 +21,7 @@ local TRY_OF = { trying = '', tried = 'succeeded', refused = 'refused', confirmi
 local OPENED = { confirming = true, cancelling = true }
 local FINAL = { confirmed = true, cancelled = true }
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
--- Words of a branch whose outcome is not known, and of one that is driven for the first time.
-local WORDS_OF_TRYING = '^(call=%d[%d.]* arguments=%d+:%x%x%x%x%x%x%x%x)$'
+local NOBODY = '0000000000000000'
 local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'
 
 local ordinals = {}
@@ -34,12 +37,12 @@ local function ordinal_text(place)
   return text
 end
 
--- The fields of a branch after its ordinal, and the words each may hold, in the order they are written.
--- What stands alone in `01` is action and state, in `01.try` what is known of the try.
-local PARTS = { '', '.try', '.drive', '.wait' }
+-- The fields of a branch after its ordinal, and the words with values that each may hold, in the order they
+-- are written.
+local PARTS = { '', '.state', '.drive', '.wait' }
 local WORDS = {
-  [''] = { 'attempts' },
-  ['.try'] = { 'call', 'runner', 'arguments', 'result' },
+  [''] = { 'call', 'runner', 'arguments' },
+  ['.state'] = { 'attempts', 'result' },
   ['.drive'] = { 'epoch', 'token', 'lease', 'closed' },
   ['.wait'] = { 'next', 'claimed', 'ongoing', 'unhandled', 'parked', 'since' },
 }
@@ -95,16 +98,17 @@ local function check_branch(field, branch)
   if not UNDECIDED[state] and not DIRECTION[state] then
     unreadable(field, 'no such state')
   end
-  if not branch.call or try and not SEEN[try] then
-    unreadable(field .. '.try', 'call or try')
+  if not branch.call or not branch.arguments or try and not SEEN[try] then
+    unreadable(field, 'call or try')
   end
   if TRY_OF[state] and TRY_OF[state] ~= (try or '') then
     unreadable(field, 'state against try')
   end
   if branch.result and try ~= 'succeeded' then
-    unreadable(field .. '.try', 'result against try')
+    unreadable(field .. '.state', 'result against try')
   end
-  if (branch.epoch > 0) ~= (branch.token ~= nil) or (branch.token ~= nil) ~= (branch.lease ~= nil or branch.closed ~= nil) then
+  local claimed = branch.token ~= nil
+  if (branch.epoch > 0) ~= claimed or claimed ~= (branch.lease ~= nil or branch.closed ~= nil) then
     unreadable(field .. '.drive', 'epoch against claim')
   end
   if UNDECIDED[state] and branch.token then
@@ -121,52 +125,110 @@ local function check_branch(field, branch)
   end
 end
 
--- `texts` are the branch's fields by part; `start` is the next attempt of a branch that says nothing of it.
-local function parse_branch(place, texts, start)
+-- What `held` and `once` say.
+local function take_first_claim(branch, word, head)
+  branch.attempts, branch.epoch = 1, 1
+  if word == 'once' then
+    branch.token, branch.closed = NOBODY, 'final'
+  elseif head.held then
+    branch.token, branch.lease = head.held.token, head.held.lease
+    branch.claimed = HISTORY_MAX > 0 and head.decided_at or nil
+  else
+    unreadable('held', 'missing')
+  end
+end
+
+local FIRST = { held = true, once = true }
+
+local function parse_state(field, text, branch, head)
+  local state, try, words = string.match(text, '^(%l+) (%l+)(.*)$')
+  if not state then
+    unreadable(field, 'no state')
+  end
+  branch.state = state
+  branch.try = try ~= 'unknown' and try or nil
+  local first, rest = string.match(words, '^ (%l+)(.*)$')
+  if FIRST[first] and not string.find(rest, '^=') then
+    take_first_claim(branch, first, head)
+    words = rest
+  end
+  parse_words(field, '.state', words, branch)
+end
+
+-- `texts` are the branch's fields by part.
+local function parse_branch(place, texts, head)
   local field = ordinal_text(place)
-  local action, state, words = string.match(texts[''] or '', '^(%S+) (%l+)(.*)$')
+  local action, words = string.match(texts[''] or '', '^(%S+)(.*)$')
   if not action then
     unreadable(field, 'no branch')
   end
-  local branch = { attempts = 0, epoch = 0, next = start }
+  -- When a branch that says nothing of it may be driven next: at once.
+  local branch = { attempts = 0, epoch = 0, next = head.decided_at or 0, state = 'trying' }
   parse_words(field, '', words, branch)
-  local try, rest = string.match(texts['.try'] or '', '^(%l*) ?(call=.*)$')
-  if not try then
-    unreadable(field .. '.try', 'no call')
+  if texts['.state'] then
+    parse_state(field .. '.state', texts['.state'], branch, head)
   end
-  if try ~= '' then
-    branch.try = try
-  end
-  parse_words(field .. '.try', '.try', rest, branch)
   parse_words(field .. '.drive', '.drive', texts['.drive'] or '', branch)
   parse_words(field .. '.wait', '.wait', texts['.wait'] or '', branch)
   branch.place = place
   branch.action = action
-  branch.state = state
   branch.participant = participant_of(action)
   check_branch(field, branch)
   return branch
 end
 
+-- Whether its claim goes without saying: how `held` and `once` say it.
+local function first_claim(branch, head)
+  if branch.epoch ~= 1 or branch.attempts ~= 1 then
+    return nil
+  end
+  if branch.closed == 'final' and branch.token == NOBODY and not branch.claimed then
+    return 'once'
+  end
+  local held = head.held
+  local own = HISTORY_MAX > 0 and head.decided_at or nil
+  if held and not branch.closed and branch.token == held.token and branch.lease == held.lease and branch.claimed == own then
+    return 'held'
+  end
+end
+
+-- The record's own claim: that of its first branch whose first claim still stands.
+local function held_of(branches)
+  for _, branch in ipairs(branches) do
+    if branch.epoch == 1 and branch.attempts == 1 and branch.token and not branch.closed then
+      return { token = branch.token, lease = branch.lease }
+    end
+  end
+end
+
 -- What is not written because it goes without saying.
-local function absent(name, start)
+local function absent(name, head, first)
   if name == 'next' then
-    return start
+    return head.decided_at or 0
+  end
+  if first and (name == 'attempts' or name == 'epoch') then
+    return 1
   end
   return NUMBERS[name] and 0 or nil
 end
 
 -- A branch's field of a part; nothing if it would be empty.
-local function branch_text(branch, part, start)
+local function branch_text(branch, part, head)
+  local first = first_claim(branch, head)
   local words = {}
   if part == '' then
-    words = { branch.action, branch.state }
-  elseif part == '.try' then
-    words = { branch.try }
+    words = { branch.action }
+  elseif part == '.state' then
+    if branch.state == 'trying' then
+      return nil
+    end
+    words = { branch.state, branch.try or 'unknown', first }
+  elseif part == '.drive' and first then
+    return nil
   end
   for _, name in ipairs(WORDS[part]) do
     local value = branch[name]
-    if value ~= absent(name, start) then
+    if value ~= absent(name, head, first) and not (first and name == 'claimed') then
       if TIMES[name] then
         value = moment_text(value)
       elseif value == 'rescheduled' then

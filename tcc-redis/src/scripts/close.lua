@@ -20,6 +20,10 @@ end
 local function close_claim(branch, closed, again)
   branch.closed = closed
   branch.lease = nil
+  if closed == 'final' then
+    branch.token = NOBODY
+    branch.claimed = nil
+  end
   branch.again = again
   return answer_of(closed, again)
 end
@@ -108,78 +112,64 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
--- Words of a branch that is driven, in its fields.
-local DRIVEN = '^(%S+) (%l+) attempts=(%d+)$'
-local WORDS_OF_TRY = '^(%l+ call=%S+) arguments=%d+:%x+'
-local CLAIMED = '^(epoch=(%d+) token=%x+) lease='
+local WATCHED = { head = 'state branches retention_ms key bells decided', parts = { '.state' } }
+local WRITTEN = { head = '', parts = { '.state' } }
+local GONE = { head = 'held', parts = { '.arguments', '.result' } }
+-- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
+local HELD = {
+  confirming = { succeeded = 'confirming succeeded held result=' },
+  cancelling = { succeeded = 'cancelling succeeded held result=', refused = 'cancelling refused held' },
+}
 
--- All branches of the record end with this call, each by the drive that holds it, each knowing what the
--- record knows.
+-- All branches of the record end with this call, each by the drive that holds it.
 local function quick()
-  local count = take_number()
+  local count = tonumber(ARGV[taken + 1])
   if count == 0 or count > QUICK_MAX then
     return nil
   end
-  local names = { 'state', 'branches', 'retention_ms', 'key', 'bells' }
-  for place = 1, count do
-    local ordinal = ordinal_text(place)
-    names[#names + 1] = ordinal
-    names[#names + 1] = ordinal .. '.try'
-    names[#names + 1] = ordinal .. '.drive'
-    names[#names + 1] = ordinal .. '.wait'
-  end
-  local found = redis.pcall('HMGET', TX, unpack(names))
-  if found.err or not OPENED[found[1] or ''] or found[2] ~= count .. '' or found[4] or found[5] then
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
+  if found.err or not HELD[found[1]] or found[2] ~= count .. '' or not found[3] or found[4] or found[5] then
     return nil
   end
-  local retention = tonumber(found[3] or '')
-  if not retention then
-    return nil
-  end
-  local state = found[1] == 'confirming' and 'confirmed' or 'cancelled'
-  local set, gone, places = { 'state', state, 'ended_at', moment_text(now) }, {}, {}
+  local was, direction = found[1], DIRECTION[found[1]]
+  local state = was == 'confirming' and 'confirmed' or 'cancelled'
+  local fields, set, places = fields_of(WRITTEN, count), {}, {}
+  local one = taken + 1
   for _ = 1, count do
-    local one = take_drive()
-    local place = one.place
-    if places[place] or place > count then
+    local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
+    one = one + 7
+    place = tonumber(place)
+    local line, held = found[6 + place], HELD[was][seen]
+    if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
+      return nil
+    end
+    if string.sub(line, 1, #held) ~= held then
       return nil
     end
     places[place] = true
-    local at = 4 * place + 2
-    local action, was, attempts = string.match(found[at] or '', DRIVEN)
-    local words = string.match(found[at + 1] or '', WORDS_OF_TRY)
-    local claim, epoch = string.match(found[at + 2] or '', CLAIMED)
-    local claimed = string.match(found[at + 3] or '', '^claimed=(%S+)$')
-    local ends = one.how == 'done' and epoch == one.epoch and was == found[1]
-    if not ends or not words or DIRECTION[was] ~= one.direction or string.match(words, '^%l+') ~= one.seen then
-      return nil
-    end
-    if found[at + 3] and not claimed then
-      return nil
-    end
-    local ordinal = ordinal_text(place)
-    set[#set + 1], set[#set + 2] = ordinal, action .. ' ' .. state .. ' attempts=' .. attempts
-    set[#set + 1], set[#set + 2] = ordinal .. '.try', words
-    set[#set + 1], set[#set + 2] = ordinal .. '.drive', claim .. ' closed=final'
-    gone[#gone + 1] = ordinal .. '.arguments'
-    gone[#gone + 1] = ordinal .. '.result'
-    local lasted = claimed and now - moment_of(ordinal, claimed) .. ' ms' or 'unknown time'
-    note(state, ordinal, 'after', lasted)
+    set[2 * place - 1], set[2 * place] = fields[place], state .. ' ' .. seen .. ' once'
   end
-  note('ended', state)
-  local history = find_history()
+  local expires = now + tonumber(found[3])
+  local history
+  if HISTORY_MAX > 0 then
+    local since = moment_of('decided', string.sub(found[6] or '', 1, 24))
+    for place = 1, count do
+      note(state, ordinal_text(place), 'after', now - since .. ' ms')
+    end
+    note('ended', state)
+    history = find_history()
+  end
   if #missing > 0 or not are_typed(history) then
     return nil
   end
-  redis.call('HSET', TX, unpack(set))
-  redis.call('HDEL', TX, unpack(gone))
-  redis.call('PEXPIREAT', TX, now + retention)
+  redis.call('HSET', TX, 'state', state, 'ended_at', moment_text(now), unpack(set))
+  redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
+  redis.call('PEXPIREAT', TX, number_text(expires))
   redis.call('ZREM', DUE, GID)
-  redis.call('ZREM', OPEN, GID)
   if history then
-    keep_notes(history, true, now + retention)
+    keep_notes(history, true, number_text(expires))
   end
-  return { 'quick', now }
+  return QUICK
 end
 
 local function operate()

@@ -26,81 +26,70 @@ local function objection(heard, conflict, lost)
   end
 end
 
--- The record's fields that the short way looks at, before those of its branches.
-local WATCHED = { 'state', 'branches', 'deadline_at' }
-
-local function watched(count)
-  local names = { unpack(WATCHED) }
-  for place = 1, count do
-    names[#names + 1] = ordinal_text(place)
-    names[#names + 1] = ordinal_text(place) .. '.try'
-  end
-  return names
-end
+local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = { '.state' } }
+local WRITTEN = { head = '', parts = { '.state', '.result' } }
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
 local function quick()
-  local direction, reason, by, create = take(), take(), take(), take()
-  if direction ~= 'confirm' or create ~= '' then
+  local direction, reason, by, create, count = unpack(ARGV, taken + 1, taken + 4)
+  count = tonumber(ARGV[taken + 5])
+  if direction ~= 'confirm' or create ~= '' or count == 0 or count > QUICK_MAX then
     return nil
   end
-  local count = take_number()
-  if count == 0 or count > QUICK_MAX then
+  local heard = taken + 5
+  local claim = heard + 4 * count
+  local token = ARGV[claim + 1]
+  if token == '' or ARGV[claim + 3] ~= '1' or ARGV[claim + 4] ~= count .. '' then
     return nil
   end
-  local first = taken
-  taken = taken + 4 * count
-  local token = take()
-  if token == '' then
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
+  if found.err or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
     return nil
   end
-  local lease_ms, bare, inline = take_number(), take(), take_number()
-  if bare ~= '1' or inline ~= count then
+  local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
+  -- Moments of one length sort as they follow each other.
+  if #(found[3] or '') ~= #at_text or found[3] <= at_text then
     return nil
   end
-  local found = redis.pcall('HMGET', TX, unpack(watched(count)))
-  if found.err or found[1] ~= 'trying' or found[2] ~= count .. '' or moment_of('deadline_at', found[3]) <= now then
-    return nil
-  end
-  note('decided confirm because', reason, 'by', by)
-  local drive = 'epoch=1 token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
-  local set = {
-    'state', 'confirming', 'decision', 'confirm', 'reason', reason, 'decided_by', by,
-    'decided_at', moment_text(now),
-  }
-  local at, actions = #set, {}
+  local lease = moment_text(now + lease_ms)
+  local fields, set = fields_of(WRITTEN, count), {}
   for place = 1, count do
-    local heard = first + 4 * (place - 1)
-    local action = string.match(found[2 * place + 2] or '', '^(%S+) trying$')
-    local words = string.match(found[2 * place + 3] or '', WORDS_OF_TRYING)
-    local named = ARGV[heard + 1] == place .. '' and ARGV[heard + 2] == 'succeeded'
-    if not action or not words or not named or ARGV[taken + place] ~= place .. '' then
+    local one = heard + 4 * (place - 1)
+    local named = tonumber(ARGV[one + 1]) == place and tonumber(ARGV[claim + 4 + place]) == place
+    if found[5 + place] or not named or ARGV[one + 2] ~= 'succeeded' then
       return nil
     end
-    local ordinal = ordinal_text(place)
-    set[at + 1], set[at + 2] = ordinal, action .. ' confirming attempts=1'
-    set[at + 3], set[at + 4] = ordinal .. '.try', 'succeeded ' .. words .. ' result=' .. ARGV[heard + 4]
-    set[at + 5], set[at + 6] = ordinal .. '.result', ARGV[heard + 3]
-    set[at + 7], set[at + 8] = ordinal .. '.drive', drive
-    at = at + 8
-    if HISTORY_MAX > 0 then
-      set[at + 1], set[at + 2] = ordinal .. '.wait', 'claimed=' .. moment_text(now)
-      at = at + 2
-    end
-    note('try of', ordinal, 'succeeded')
-    note('claimed', ordinal, 'confirm attempt 1')
-    actions[place] = action
+    local at = 4 * (place - 1)
+    set[at + 1], set[at + 2] = fields[2 * place - 1], 'confirming succeeded held result=' .. ARGV[one + 4]
+    set[at + 3], set[at + 4] = fields[2 * place], ARGV[one + 3]
   end
-  local history = find_history()
+  local history
+  if HISTORY_MAX > 0 then
+    for place = 1, count do
+      note('try of', ordinal_text(place), 'succeeded')
+    end
+    note('decided confirm because', reason, 'by', by)
+    for place = 1, count do
+      note('claimed', ordinal_text(place), 'confirm attempt 1')
+    end
+    history = find_history()
+  end
   if #missing > 0 or not are_typed(history) then
     return nil
   end
-  redis.call('HSET', TX, unpack(set))
-  redis.call('ZADD', DUE, now + lease_ms, GID)
+  local decided = at_text .. ' confirm ' .. reason
+  if by ~= found[5] then
+    decided = decided .. ' by ' .. by
+  end
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', 'token=' .. token .. ' lease=' .. lease, unpack(set))
+  -- The timer stands at one of these already, or before.
+  if found[4] > lease and found[3] > lease then
+    redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
+  end
   if history then
     keep_notes(history)
   end
-  return { 'quick', now, lease_ms, actions }
+  return QUICK
 end
 
 local function take_inline()

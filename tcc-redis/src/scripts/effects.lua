@@ -1,7 +1,6 @@
 -- What a step does beside changing the record, and the one place that writes. Nothing is written before
 -- every key is declared and has its type.
 
-local HISTORY_MAX
 local LINE_BYTES_MAX = 256
 
 local due, rung, hushed
@@ -35,7 +34,7 @@ local function expires_at(head)
 end
 
 local function remember()
-  before = { exists = record ~= nil, ended_at = record and record.ended_at, bells = {} }
+  before = { ended_at = record and record.ended_at, bells = {} }
   if record then
     before.parked = parked_since(record)
     for name, bell in pairs(record.bells) do
@@ -60,6 +59,14 @@ local function plan_timer()
   end
 end
 
+-- What outlives its first timer is listed, in the order of ids; what is younger is found by its timer alone.
+local function list_as_open()
+  if not record.looked then
+    write('zset', 'ZADD', OPEN, 0, GID)
+    record.looked = true
+  end
+end
+
 -- Time-to-live only on what is final (rule 13, I10), the business key's equal to its record's (rule 15).
 local function plan_lifetime()
   local key = record.key and key_of('key:' .. record.name .. ':' .. record.key)
@@ -70,19 +77,22 @@ local function plan_lifetime()
     if holds then
       write('string', 'PEXPIREAT', key, at)
     end
-    write('zset', 'ZREM', OPEN, GID)
+    if record.looked then
+      write('zset', 'ZREM', OPEN, GID)
+      record.looked = false
+    end
   else
     write('hash', 'PERSIST', TX)
     if holds then
       write('string', 'PERSIST', key)
     end
-    write('zset', 'ZADD', OPEN, 0, GID)
+    list_as_open()
   end
 end
 
 local function plan_indexes()
-  if not before.exists and not record.ended_at then
-    write('zset', 'ZADD', OPEN, 0, GID)
+  if due.kind == 'remove' and not record.ended_at then
+    list_as_open()
   end
   local parked = parked_since(record)
   if parked and parked ~= before.parked then
@@ -99,6 +109,25 @@ local typed
 -- A record of more branches takes the long way.
 local QUICK_MAX = 100
 
+-- The fields of a kind: those of the head, then for each of `count` branches those of its parts. Each list is
+-- made once.
+local function fields_of(kind, count)
+  local list = kind[count]
+  if not list then
+    list = {}
+    for name in string.gmatch(kind.head, '%S+') do
+      list[#list + 1] = name
+    end
+    for place = 1, count do
+      for _, part in ipairs(kind.parts) do
+        list[#list + 1] = ordinal_text(place) .. part
+      end
+    end
+    kind[count] = list
+  end
+  return list
+end
+
 local function has_type(kind, key)
   if typed[key] == kind then
     return true
@@ -112,7 +141,7 @@ end
 
 -- Whether the keys are what they should be that the short way of a step writes.
 local function are_typed(history)
-  return has_type('zset', DUE) and has_type('zset', OPEN) and (not history or has_type('list', history))
+  return has_type('zset', DUE) and (not history or has_type('list', history))
 end
 
 local function find_queues()

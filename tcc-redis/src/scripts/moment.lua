@@ -6,7 +6,7 @@ local DAY = 86400000
 local mark, now
 
 local function number_text(number)
-  return string.format('%.0f', number)
+  return string.format('%d', number)
 end
 
 -- Each date is calculated once, and each moment written once a call.

@@ -2,10 +2,10 @@
 
 local FORMAT = '1'
 local HEAD = {
-  'format', 'name', 'key', 'initiator', 'state', 'decision', 'reason', 'decided_by', 'decided_at', 'begun_at',
-  'deadline_at', 'lease_until', 'retention_ms', 'ended_at', 'branches', 'bells',
+  'format', 'name', 'key', 'initiator', 'state', 'decided', 'begun_at', 'deadline_at', 'lease_until',
+  'retention_ms', 'ended_at', 'branches', 'bells', 'held',
 }
-local MOMENTS = { decided_at = true, begun_at = true, deadline_at = true, lease_until = true, ended_at = true }
+local MOMENTS = { begun_at = true, deadline_at = true, lease_until = true, ended_at = true }
 local REASONS = {
   committed = true, aborted = true, panicked = true, dropped = true, deadline_passed = true,
   initiator_lost = true, operator = true, unnamed_branch = true, unknown_outcome = true,
@@ -40,6 +40,51 @@ local function parse_bells(text)
   return bells
 end
 
+-- `2099-11-21T05:10:00.250Z confirm committed`, and by whom if not by the initiator.
+local function parse_decided(head)
+  local at, decision, reason, by = string.match(head.decided, '^(%S+) (%l+) ([%l_]+)(.*)$')
+  head.decided_by = head.initiator
+  if by and by ~= '' then
+    head.decided_by = string.match(by, '^ by ([%w._-]+)$')
+  end
+  if not at or not REASONS[reason] or not head.decided_by then
+    unreadable('decided', 'no decision')
+  end
+  head.decided_at = moment_of('decided', at)
+  head.decision = decision
+  head.reason = reason
+end
+
+local function decided_text(head)
+  if head.decision then
+    local by = head.decided_by ~= head.initiator and ' by ' .. head.decided_by or ''
+    return moment_text(head.decided_at) .. ' ' .. head.decision .. ' ' .. head.reason .. by
+  end
+end
+
+local function parse_held(text)
+  local token, lease = string.match(text, '^token=(%x+) lease=(%S+)$')
+  if not token or not string.find(token, TOKEN) then
+    unreadable('held', 'no claim')
+  end
+  return { token = token, lease = moment_of('held', lease) }
+end
+
+local function held_text(held)
+  return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
+end
+
+-- `2`, or `2 looked` once a sweep has looked at the transaction.
+local function parse_branches(head)
+  -- Five digits bound every loop over branches.
+  local count, looked = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)( ?%l*)$')
+  if not count or looked ~= '' and looked ~= ' looked' then
+    unreadable('branches', 'no number')
+  end
+  head.looked = looked ~= ''
+  return tonumber(count)
+end
+
 local function sorted_names(set)
   local names = {}
   for name in pairs(set) do
@@ -72,25 +117,12 @@ local function check_head(head)
   if not string.find(head.retention_ms or '', '^%d+$') then
     unreadable('retention_ms', 'no number')
   end
-  -- Five digits bound every loop over branches.
-  if not string.find(head.branches or '', '^%d%d?%d?%d?%d?$') then
-    unreadable('branches', 'no number')
-  end
   local state = STATES[head.state]
   if not state then
     unreadable('state', 'no such state')
   end
   if head.decision ~= state.decision then
-    unreadable('decision', 'against state')
-  end
-  if head.decision and not REASONS[head.reason] or not head.decision and head.reason then
-    unreadable('reason', 'no such reason')
-  end
-  if head.decision and not string.find(head.decided_by or '', NAME) or not head.decision and head.decided_by then
-    unreadable('decided_by', 'no name')
-  end
-  if (head.decision ~= nil) ~= (head.decided_at ~= nil) then
-    unreadable('decided_at', 'against decision')
+    unreadable('decided', 'against state')
   end
   if state.final ~= (head.ended_at ~= nil) then
     unreadable('ended_at', 'against state')
@@ -119,11 +151,6 @@ local function check_branches(head, branches)
   if head.decision and is_final(head.state) ~= (open == 0) then
     unreadable('state', 'against branches')
   end
-end
-
--- When a branch that says nothing of it may be driven next: at once.
-local function start_of(head)
-  return head.decided_at or 0
 end
 
 local function read_fields(names)
@@ -156,26 +183,33 @@ local function load()
   if head.format ~= FORMAT then
     unreadable('format', 'another version')
   end
+  if head.decided then
+    parse_decided(head)
+  end
   check_head(head)
   for name in pairs(MOMENTS) do
-    if head[name] or name == 'begun_at' or name == 'deadline_at' or name == 'lease_until' then
+    if head[name] or name ~= 'ended_at' then
       head[name] = moment_of(name, head[name])
     end
   end
+  if head.held then
+    head.held = parse_held(head.held)
+  end
+  local count = parse_branches(head)
   local fields = {}
-  for place = 1, tonumber(head.branches) do
+  for place = 1, count do
     for _, part in ipairs(PARTS) do
       fields[#fields + 1] = ordinal_text(place) .. part
     end
   end
   local values = read_fields(fields)
   local branches = {}
-  for place = 1, tonumber(head.branches) do
+  for place = 1, count do
     local texts = {}
     for _, part in ipairs(PARTS) do
       texts[part] = values[ordinal_text(place) .. part]
     end
-    branches[place] = parse_branch(place, texts, start_of(head))
+    branches[place] = parse_branch(place, texts, head)
   end
   check_branches(head, branches)
   head.branches = branches
@@ -185,6 +219,7 @@ end
 
 -- The fields of the record as they are to be stored.
 local function texts(head)
+  head.held = held_of(head.branches)
   local fields = {}
   for _, name in ipairs(HEAD) do
     local value = head[name]
@@ -193,11 +228,13 @@ local function texts(head)
     end
     fields[name] = value
   end
-  fields.branches = #head.branches .. ''
+  fields.decided = decided_text(head)
+  fields.held = held_text(head.held)
+  fields.branches = #head.branches .. (head.looked and ' looked' or '')
   fields.bells = bells_text(head.bells)
   for place, branch in ipairs(head.branches) do
     for _, part in ipairs(PARTS) do
-      fields[ordinal_text(place) .. part] = branch_text(branch, part, start_of(head))
+      fields[ordinal_text(place) .. part] = branch_text(branch, part, head)
     end
   end
   return fields

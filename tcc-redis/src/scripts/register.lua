@@ -68,6 +68,8 @@ local function add(new)
   return branch
 end
 
+local ADDED = { head = '', parts = { '', '.arguments' } }
+
 -- The record's first branches, where there is no record yet.
 local function quick()
   local new = take_create()
@@ -76,43 +78,46 @@ local function quick()
     return nil
   end
   local lease_until = now + new.lease_ms
-  local set = {
-    'format', FORMAT, 'name', new.name, 'initiator', new.initiator, 'state', 'trying',
-    'begun_at', moment_text(now), 'deadline_at', moment_text(new.deadline_at),
-    'lease_until', moment_text(lease_until), 'retention_ms', new.retention_ms, 'branches', count,
-  }
-  local at, bytes, calls = #set, 0, {}
-  if new.key then
-    set[at + 1], set[at + 2] = 'key', new.key
-    at = at + 2
-  end
-  note('begun by', new.initiator)
+  local fields, set = fields_of(ADDED, count), {}
+  local bytes, calls, at = 0, {}, 0
   for place = 1, count do
-    local call, runner, action, arguments, seal = take(), take(), take(), take(), take()
+    local call, runner, action, arguments, seal = unpack(ARGV, taken + 1, taken + 5)
+    taken = taken + 5
     if calls[call] then
       return nil
     end
     calls[call] = true
     bytes = bytes + #arguments
-    local ordinal = ordinal_text(place)
-    local ran = runner == '' and '' or ' runner=' .. runner
-    set[at + 1], set[at + 2] = ordinal, action .. ' trying'
-    set[at + 3], set[at + 4] = ordinal .. '.try', 'call=' .. call .. ran .. ' arguments=' .. seal
-    set[at + 5], set[at + 6] = ordinal .. '.arguments', arguments
-    at = at + 6
-    note('registered', ordinal, action)
+    local words = ' arguments=' .. seal
+    if runner ~= '' then
+      words = ' runner=' .. runner .. words
+    end
+    set[at + 1], set[at + 2] = fields[2 * place - 1], action .. ' call=' .. call .. words
+    set[at + 3], set[at + 4] = fields[2 * place], arguments
+    at = at + 4
   end
-  local history = find_history()
+  if new.key then
+    set[at + 1], set[at + 2] = 'key', new.key
+  end
+  local history
+  if HISTORY_MAX > 0 then
+    note('begun by', new.initiator)
+    for place = 1, count do
+      note('registered', ordinal_text(place), string.match(set[4 * place - 2], '^%S+'))
+    end
+    history = find_history()
+  end
   if bytes > bytes_max or #missing > 0 or not are_typed(history) then
     return nil
   end
-  redis.call('HSET', TX, unpack(set))
-  redis.call('ZADD', DUE, math.min(lease_until, new.deadline_at), GID)
-  redis.call('ZADD', OPEN, 0, GID)
+  redis.call('HSET', TX, 'format', FORMAT, 'name', new.name, 'initiator', new.initiator, 'state', 'trying',
+    'begun_at', moment_text(now), 'deadline_at', moment_text(new.deadline_at),
+    'lease_until', moment_text(lease_until), 'retention_ms', new.retention_ms, 'branches', count .. '', unpack(set))
+  redis.call('ZADD', DUE, number_text(math.min(lease_until, new.deadline_at)), GID)
   if history then
     keep_notes(history)
   end
-  return { 'quick', now }
+  return QUICK
 end
 
 -- A call made twice is one branch (rule 16).

@@ -3,6 +3,9 @@
 
 local BELL_BASE, BELL_CAP = 1000, 60000
 
+-- What a step answers that went the short way: the caller knows the rest.
+local QUICK
+
 local function refuse(...)
   error({ refused = { ... } })
 end
@@ -72,8 +75,7 @@ local function settle()
         branch.result = nil
         set_text(place, 'result', false)
       end
-      if branch.try and branch.arguments then
-        branch.arguments = nil
+      if branch.try then
         set_text(place, 'arguments', false)
       end
     end
@@ -207,6 +209,11 @@ local function make_decision(direction, reason, by, inline)
   for _, name in ipairs(sorted_names(others)) do
     ring(name)
   end
-  due_anew()
+  local at = due_at()
+  if at then
+    due_earlier(at)
+  else
+    due_remove()
+  end
   settle()
 end

@@ -38,13 +38,9 @@ local function commit()
   return true
 end
 
-local function begin_step(gid)
-  GID, TX = gid, TAG .. 'tx:' .. gid
+local function slow(operate)
   record, stored, payloads, plan, notes, missing = nil, {}, {}, {}, {}, {}
   due, rung, hushed, before = { kind = 'keep' }, {}, {}, {}
-end
-
-local function slow(operate)
   record = load()
   remember()
   local answer = operate()
@@ -57,11 +53,14 @@ end
 -- Most steps find what they expect, and take the short way. One that does not has written nothing, and
 -- takes the long way, which knows every rule.
 local function step(operation)
+  if not operation.quick then
+    return slow(operation.operate)
+  end
   local first = taken
-  local answer = operation.quick and operation.quick()
+  notes, missing, before = {}, {}, {}
+  local answer = operation.quick()
   if not answer then
     taken = first
-    missing, notes = {}, {}
     answer = slow(operation.operate)
   end
   return answer
@@ -89,7 +88,7 @@ end
 local function run(keys, arguments)
   begin_call(keys, arguments)
   read_clock()
-  HISTORY_MAX, typed = take_number(), {}
+  HISTORY_MAX, typed, QUICK = take_number(), {}, { 'quick', now }
   for place = 6, 5 + take_number() do
     declared[KEYS[place]] = true
   end
@@ -97,7 +96,7 @@ local function run(keys, arguments)
   for place = 1, take_number() do
     local operation, gid = OPERATIONS[take()], take()
     local last = taken + 1 + take_number()
-    begin_step(gid)
+    GID, TX = gid, TAG .. 'tx:' .. gid
     answers[place] = answer_of_step(operation)
     taken = last
   end

@@ -70,6 +70,9 @@ local function operate()
   end
   check_payloads()
   forget_trouble()
+  if not record.ended_at then
+    list_as_open()
+  end
   local reason, count = '', 0
   if record.state == 'trying' then
     reason = overdue() or ''

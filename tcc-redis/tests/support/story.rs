@@ -95,7 +95,7 @@ impl<'a, S: Store + ?Sized> Story<'a, S> {
             token: Token(7),
             lease_ms: HOUR_MS,
             branches: inline.iter().map(|place| ordinal(*place)).collect(),
-            bare: false,
+            actions: Vec::new(),
         };
         let inline = (!inline.branches.is_empty()).then_some(inline);
         let by = name("shop-1");

@@ -10,7 +10,7 @@ use crate::{
 /// Decides and drives these branches itself.
 fn inline(decide: Decide, branches: &[usize]) -> Decide {
     let branches = branches.iter().map(|n| nth(*n)).collect();
-    Decide { inline: Some(InlineClaim { token: Token(7), lease_ms: LEASE_MS, branches, bare: false }), ..decide }
+    Decide { inline: Some(InlineClaim { token: Token(7), lease_ms: LEASE_MS, branches, actions: vec![] }), ..decide }
 }
 
 fn cancels_because(reason: Reason) {
@@ -193,7 +193,7 @@ fn invariant_04_a_losing_decision_is_given_none_of_the_winners_drives() {
     let mut scene = Scene::tried(&[STOCK]);
     let winner = scene.apply(inline(commit(vec![heard(1, Some(succeeded()))]), &[1])).unwrap();
     assert_eq!(winner.drives.len(), 1);
-    let other = InlineClaim { token: Token(8), lease_ms: LEASE_MS, branches: vec![nth(1)], bare: false };
+    let other = InlineClaim { token: Token(8), lease_ms: LEASE_MS, branches: vec![nth(1)], actions: vec![] };
     let loser = Decide { inline: Some(other), ..cancel(Reason::Operator) };
     assert!(scene.apply(loser).unwrap().drives.is_empty());
 }
