@@ -25,7 +25,7 @@ const STEPS_MAX: usize = 64;
 /// The most bytes of a call, if it has more than one step.
 const BYTES_MAX: usize = 1 << 20;
 /// Calls of a lane under way at a time. While they are, further steps gather.
-const CALLS_MAX: usize = 2;
+const CALLS_MAX: usize = 1;
 
 /// What a lane's steps do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +52,8 @@ impl Step {
     }
 }
 
-type Answer = Result<Value, StoreError>;
+/// The time of a step, and its answer.
+type Answer = Result<(Value, Value), StoreError>;
 
 struct Waiting {
     step: Step,
@@ -152,7 +153,7 @@ impl Sender {
         }
     }
 
-    async fn answers(&self, steps: &[Waiting]) -> Result<Vec<Value>, StoreError> {
+    async fn answers(&self, steps: &[Waiting]) -> Result<Vec<(Value, Value)>, StoreError> {
         let settings = &self.link.settings;
         let function = match self.kind {
             Kind::Beginning => Function::Begin,
@@ -175,11 +176,14 @@ impl Sender {
         let counts: Vec<String> = steps.iter().map(|waiting| waiting.step.arguments.len().to_string()).collect();
         for (waiting, count) in steps.iter().zip(&counts) {
             let step = &waiting.step;
-            arguments.extend([step.operation, &step.gid, count]);
+            arguments.extend([step.operation, count]);
             arguments.extend(step.arguments.iter().map(String::as_str));
         }
         match self.link.call(function, &declared, &arguments).await? {
-            Value::Array(answers) if answers.len() == steps.len() => Ok(answers),
+            Value::Array(mut answers) if answers.len() == steps.len() + 1 => {
+                let now = answers.remove(0);
+                Ok(answers.into_iter().map(|answer| (now.clone(), answer)).collect())
+            }
             _ => Err(StoreError::new(
                 StoreErrorKind::Corrupt,
                 "an answer of the store cannot be read (not one for each step); is its library replaced?",

@@ -116,13 +116,17 @@ impl Values {
     }
 }
 
-/// Reads the answer to an operation.
-pub(crate) fn reply(op: &Op, value: Value) -> Read<Reply> {
+/// Reads the answer to an operation, given at this time.
+pub(crate) fn reply(op: &Op, (now, value): (Value, Value)) -> Read<Reply> {
+    let Value::Int(now) = now else { return Err(strange("no time")) };
+    let now = Timestamp::from_millis(now.try_into().map_err(|_| strange("no time"))?);
+    if value == Value::Int(1) {
+        return Ok(Reply::Applied(Applied { now, result: Ok(quick(op, now)?) }));
+    }
     let mut values = Values::new(value)?;
-    let (status, now) = (values.text()?, values.moment()?);
+    let status = values.text()?;
     let result = match status.as_str() {
         "ok" => Ok(answer(op, &mut values)?),
-        "quick" => Ok(quick(op, now)?),
         "refused" => Err(refusal(&mut values.values()?)?),
         "need" => return Ok(Reply::Need(values.list(Values::text)?)),
         "failed" => return Ok(Reply::Failed(failure(&values.text()?))),

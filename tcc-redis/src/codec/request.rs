@@ -1,5 +1,7 @@
 //! Writes operations as arguments of the functions.
 
+use std::collections::BTreeSet;
+
 use tcc_core::{
     Gid, Ordinal, Timestamp,
     machine::{CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
@@ -33,6 +35,8 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
         }
         Op::Register(register) => {
             to.create(gid, register.create.as_ref())?;
+            let calls: BTreeSet<_> = register.branches.iter().map(|new| &new.call).collect();
+            to.flag(calls.len() == register.branches.len());
             to.text(register.branches_max);
             to.text(register.payload_bytes_max);
             to.list(&register.branches, Request::new_branch)?;
@@ -44,7 +48,7 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
             to.text(&decide.by);
             to.create(gid, decide.create.as_ref())?;
             to.list(&decide.heard, Request::heard)?;
-            to.inline(decide.inline.as_ref())?;
+            to.inline(decide.inline.as_ref(), &decide.heard)?;
         }
         Op::Claim(work) => {
             to.suffixes.push(keys::queue_suffix(&work.participant));
@@ -153,12 +157,12 @@ impl Request {
         self.span("retention_ms", create.retention_ms)
     }
 
+    /// Its first field as it is to be stored, and its arguments.
     fn new_branch(&mut self, new: &NewBranch) -> Encoded {
-        self.text(&new.call);
-        self.token(new.runner);
-        self.text(&new.action);
+        let runner = new.runner.map(|runner| format!(" runner={runner:?}")).unwrap_or_default();
+        let seal = seal_of(&new.arguments);
+        self.arguments.push(format!("{} call={}{runner} arguments={seal}", new.action, new.call));
         self.text(new.arguments.as_str());
-        self.text(seal_of(&new.arguments));
         self.suffixes.push(format!("ready:{}", new.action.participant()));
         Ok(())
     }
@@ -186,11 +190,15 @@ impl Request {
         Ok(())
     }
 
-    fn inline(&mut self, inline: Option<&InlineClaim>) -> Encoded {
+    fn inline(&mut self, inline: Option<&InlineClaim>, heard: &[Heard]) -> Encoded {
         self.token(inline.map(|inline| inline.token));
         let Some(inline) = inline else { return Ok(()) };
         self.span("lease_ms", inline.lease_ms)?;
         self.flag(!inline.actions.is_empty());
+        if inline.branches.iter().eq(heard.iter().map(|heard| &heard.ordinal)) {
+            self.text("*");
+            return Ok(());
+        }
         self.list(&inline.branches, |to, ordinal| {
             to.ordinal(*ordinal);
             Ok(())
@@ -211,8 +219,10 @@ impl Request {
         };
         self.text(how);
         self.text(seen);
-        self.span("after_ms", after_ms)?;
-        self.text(cut_error(error.to_owned()));
+        if !matches!(drive.how, How::Done { .. }) {
+            self.span("after_ms", after_ms)?;
+            self.text(cut_error(error.to_owned()));
+        }
         Ok(())
     }
 }

@@ -29,7 +29,7 @@ local function operate()
     if record.initiator ~= new.initiator or record.name ~= new.name then
       refuse('gid_taken')
     end
-    return { 'ok', now, 'new' }
+    return { 'ok', 'new' }
   end
   local key = new.key and key_of('key:' .. new.name .. ':' .. new.key)
   if key then
@@ -38,12 +38,12 @@ local function operate()
       return
     end
     if holder and not (again_after_cancel and state == 'cancelled') then
-      return { 'ok', now, 'taken', holder }
+      return { 'ok', 'taken', holder }
     end
   end
   create(new)
   if key then
     write('string', 'SET', key, GID)
   end
-  return { 'ok', now, 'new' }
+  return { 'ok', 'new' }
 end

@@ -36,5 +36,5 @@ local function operate()
       due_earlier(at)
     end
   end
-  return { 'ok', now, drives, record.decision, record.reason }
+  return { 'ok', drives, record.decision, record.reason }
 end

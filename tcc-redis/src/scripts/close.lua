@@ -1,10 +1,11 @@
 -- Closes epochs, each once (rule 11), every branch on its own (rule 9).
 
 local function take_drive()
-  return {
-    place = take_number(), epoch = take(), direction = take(), how = take(), seen = take(),
-    after_ms = take_number(), error = take(),
-  }
+  local drive = { place = take_number(), epoch = take(), direction = take(), how = take(), seen = take() }
+  if drive.how ~= 'done' then
+    drive.after_ms, drive.error = take_number(), take()
+  end
+  return drive
 end
 
 -- How the epoch was closed, as it is answered.
@@ -137,7 +138,7 @@ local function quick()
   local one = taken + 1
   for _ = 1, count do
     local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
-    one = one + 7
+    one = one + 5
     place = tonumber(place)
     local line, held = found[6 + place], HELD[was][seen]
     if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
@@ -185,5 +186,5 @@ local function operate()
     answers[place] = close_one(one)
   end
   settle()
-  return { 'ok', now, record.state, answers }
+  return { 'ok', record.state, answers }
 end

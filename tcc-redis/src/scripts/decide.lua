@@ -26,6 +26,9 @@ local function objection(heard, conflict, lost)
   end
 end
 
+-- Claims every branch that was heard of.
+local ALL = '*'
+
 local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = { '.state' } }
 local WRITTEN = { head = '', parts = { '.state', '.result' } }
 
@@ -39,7 +42,7 @@ local function quick()
   local heard = taken + 5
   local claim = heard + 4 * count
   local token = ARGV[claim + 1]
-  if token == '' or ARGV[claim + 3] ~= '1' or ARGV[claim + 4] ~= count .. '' then
+  if token == '' or ARGV[claim + 3] ~= '1' or ARGV[claim + 4] ~= ALL then
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
@@ -55,8 +58,7 @@ local function quick()
   local fields, set = fields_of(WRITTEN, count), {}
   for place = 1, count do
     local one = heard + 4 * (place - 1)
-    local named = tonumber(ARGV[one + 1]) == place and tonumber(ARGV[claim + 4 + place]) == place
-    if found[5 + place] or not named or ARGV[one + 2] ~= 'succeeded' then
+    if found[5 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
       return nil
     end
     local at = 4 * (place - 1)
@@ -92,14 +94,21 @@ local function quick()
   return QUICK
 end
 
-local function take_inline()
+local function take_inline(heard)
   local token = take()
   if token == '' then
     return nil
   end
   local inline = { token = token, lease_ms = take_number(), bare = take() == '1', branches = {} }
-  for _, place in ipairs(take_list(take_number)) do
-    inline.branches[place] = true
+  local count = take()
+  if count == ALL then
+    for _, report in ipairs(heard) do
+      inline.branches[report.place] = true
+    end
+  else
+    for _ = 1, tonumber(count) do
+      inline.branches[take_number()] = true
+    end
   end
   return inline
 end
@@ -108,7 +117,7 @@ local function operate()
   local direction, reason, by = take(), take(), take()
   local new = take_create()
   local heard = take_list(take_report)
-  local inline = take_inline()
+  local inline = take_inline(heard)
   if not record then
     if not new or direction ~= 'cancel' then
       refuse('not_found')
@@ -138,7 +147,6 @@ local function operate()
       drives[#drives + 1] = drive(branch, inline.bare)
     end
   end
-  return {
-    'ok', now, record.decision, record.reason, record.decided_by, record.decided_at, record.state, drives, lost,
+  return { 'ok', record.decision, record.reason, record.decided_by, record.decided_at, record.state, drives, lost,
   }
 end

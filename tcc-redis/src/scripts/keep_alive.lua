@@ -6,8 +6,8 @@ local function operate()
     refuse('not_found')
   end
   if record.decision then
-    return { 'ok', now, record.decision }
+    return { 'ok', record.decision }
   end
   record.lease_until = math.max(record.lease_until, now + lease_ms)
-  return { 'ok', now, '' }
+  return { 'ok', '' }
 end

@@ -28,5 +28,5 @@ local function operate()
     ring(name)
   end
   due_earlier(now)
-  return { 'ok', now, count }
+  return { 'ok', count }
 end

@@ -1,7 +1,12 @@
 -- Registers branches before their tries run, all or none (rules 3 and 6a).
 
+-- A branch's first field as it is to be stored, and its arguments.
 local function take_branch()
-  return { call = take(), runner = take_optional(), action = take(), arguments = take(), seal = take() }
+  local line, arguments = take(), take()
+  local action, words = string.match(line, '^(%S+)(.*)$')
+  local said = {}
+  parse_words('', '', words, said)
+  return { call = said.call, runner = said.runner, action = action, arguments = arguments, seal = said.arguments }
 end
 
 local function find(call)
@@ -73,31 +78,21 @@ local ADDED = { head = '', parts = { '', '.arguments' } }
 -- The record's first branches, where there is no record yet.
 local function quick()
   local new = take_create()
-  local branches_max, bytes_max, count = take_number(), take_number(), take_number()
-  if not new or count > math.min(branches_max, QUICK_MAX) or now >= new.deadline_at or redis.call('EXISTS', TX) == 1 then
+  local distinct, branches_max, bytes_max, count = take(), take_number(), take_number(), take_number()
+  if not new or distinct ~= '1' or count > math.min(branches_max, QUICK_MAX) or now >= new.deadline_at or redis.call('EXISTS', TX) == 1 then
     return nil
   end
   local lease_until = now + new.lease_ms
-  local fields, set = fields_of(ADDED, count), {}
-  local bytes, calls, at = 0, {}, 0
-  for place = 1, count do
-    local call, runner, action, arguments, seal = unpack(ARGV, taken + 1, taken + 5)
-    taken = taken + 5
-    if calls[call] then
-      return nil
+  local fields, set, bytes = fields_of(ADDED, count), {}, 0
+  for at = 1, 2 * count do
+    local text = ARGV[taken + at]
+    set[2 * at - 1], set[2 * at] = fields[at], text
+    if at % 2 == 0 then
+      bytes = bytes + #text
     end
-    calls[call] = true
-    bytes = bytes + #arguments
-    local words = ' arguments=' .. seal
-    if runner ~= '' then
-      words = ' runner=' .. runner .. words
-    end
-    set[at + 1], set[at + 2] = fields[2 * place - 1], action .. ' call=' .. call .. words
-    set[at + 3], set[at + 4] = fields[2 * place], arguments
-    at = at + 4
   end
   if new.key then
-    set[at + 1], set[at + 2] = 'key', new.key
+    set[4 * count + 1], set[4 * count + 2] = 'key', new.key
   end
   local history
   if HISTORY_MAX > 0 then
@@ -123,6 +118,8 @@ end
 -- A call made twice is one branch (rule 16).
 local function operate()
   local new = take_create()
+  -- Whether no call comes twice matters only to the short way.
+  take()
   local branches_max, bytes_max = take_number(), take_number()
   local branches = take_list(take_branch)
   if not record then
@@ -139,5 +136,5 @@ local function operate()
     branch = branch or add(asked)
     answers[place] = { branch.place, yours and 1 or 0, branch.try or 'unknown', result_of(branch) }
   end
-  return { 'ok', now, answers }
+  return { 'ok', answers }
 end

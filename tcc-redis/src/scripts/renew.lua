@@ -21,5 +21,5 @@ local function operate()
       answers[place] = 0
     end
   end
-  return { 'ok', now, answers }
+  return { 'ok', answers }
 end

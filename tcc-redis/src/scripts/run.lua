@@ -45,7 +45,7 @@ local function slow(operate)
   remember()
   local answer = operate()
   if not commit() then
-    return { 'need', now, missing }
+    return { 'need', missing }
   end
   return answer
 end
@@ -66,39 +66,54 @@ local function step(operation)
   return answer
 end
 
-local function answer_of_step(operation)
-  local ok, answer = pcall(step, operation)
-  if ok then
-    return answer
-  end
+local function answer_to(problem, operation)
   -- A command that Redis refused, or a mistake of the script's own.
-  local failure = type(answer) == 'string' and answer or answer.err
+  local failure = type(problem) == 'string' and problem or problem.err
   if failure then
-    return { 'failed', now, failure }
+    return { 'failed', failure }
   end
-  if answer.refused then
-    return { 'refused', now, answer.refused }
+  if problem.refused then
+    return { 'refused', problem.refused }
   end
   if operation.leave then
-    operation.leave(answer)
+    operation.leave(problem)
   end
-  return { 'unreadable', now, answer.field, answer.why }
+  return { 'unreadable', problem.field, problem.why }
+end
+
+-- The step that runs, the place its arguments end at, and what is answered: the time, then a step's answer
+-- each.
+local place, operation, last, answers
+
+local function run_from_here(count, transactions)
+  while place <= count do
+    operation = OPERATIONS[take()]
+    last = taken + 1 + take_number()
+    TX = KEYS[transactions + place]
+    GID = string.sub(TX, #TAG + 4)
+    answers[place + 1] = step(operation)
+    taken = last
+    place = place + 1
+  end
 end
 
 local function run(keys, arguments)
   begin_call(keys, arguments)
   read_clock()
-  HISTORY_MAX, typed, QUICK = take_number(), {}, { 'quick', now }
-  for place = 6, 5 + take_number() do
-    declared[KEYS[place]] = true
+  HISTORY_MAX, typed = take_number(), {}
+  local transactions = 5 + take_number()
+  for at = 6, transactions do
+    declared[KEYS[at]] = true
   end
-  local answers = {}
-  for place = 1, take_number() do
-    local operation, gid = OPERATIONS[take()], take()
-    local last = taken + 1 + take_number()
-    GID, TX = gid, TAG .. 'tx:' .. gid
-    answers[place] = answer_of_step(operation)
-    taken = last
+  local count = take_number()
+  place, answers = 1, { now }
+  while place <= count do
+    local ok, problem = pcall(run_from_here, count, transactions)
+    if not ok then
+      answers[place + 1] = answer_to(problem, operation)
+      taken = last
+      place = place + 1
+    end
   end
   keep_time()
   return answers

@@ -66,7 +66,7 @@ local function operate()
     write('zset', 'ZREM', OPEN, GID)
     write('zset', 'ZREM', PARKED, GID)
     write('hash', 'HDEL', UNREADABLE, GID)
-    return { 'refused', now, { 'not_found' } }
+    return { 'refused', { 'not_found' } }
   end
   check_payloads()
   forget_trouble()
@@ -83,5 +83,5 @@ local function operate()
   else
     count = ring_due()
   end
-  return { 'ok', now, reason, count, due_anew() or -1 }
+  return { 'ok', reason, count, due_anew() or -1 }
 end
