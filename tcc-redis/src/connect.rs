@@ -41,9 +41,17 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The time, where a test gives it.
-    pub(crate) fn given_time(&self) -> Option<String> {
-        self.given_time.as_ref().map(|time| time.load(std::sync::atomic::Ordering::Relaxed).to_string())
+    /// A call of a function that needs the time.
+    pub(crate) fn timed_call<'a>(
+        &self,
+        function: Function,
+        keys: impl ExactSizeIterator<Item = &'a String>,
+    ) -> Call {
+        let mut call = Call::new(&self.library, function, keys);
+        if let Some(time) = &self.given_time {
+            call.argument(time.load(std::sync::atomic::Ordering::Relaxed));
+        }
+        call
     }
 }
 
@@ -348,14 +356,9 @@ impl Link {
     }
 
     /// Calls a function of the library.
-    pub(crate) async fn call(
-        &self,
-        function: Function,
-        keys: &[String],
-        arguments: &[&str],
-    ) -> Result<Value, StoreError> {
+    pub(crate) async fn call(&self, call: &Call) -> Result<Value, StoreError> {
         let (generation, mut connection) = self.connection().await?;
-        call(&mut connection, &self.settings.library, function, keys, arguments).await.map_err(|error| {
+        call.send(&mut connection, &self.settings.library).await.map_err(|error| {
             self.failed(generation, &error);
             store_error(error)
         })
@@ -383,23 +386,44 @@ impl Link {
     }
 }
 
-/// Calls a function, and loads its library first when Redis does not know it.
-pub(crate) async fn call(
-    connection: &mut MultiplexedConnection,
-    library: &Library,
-    function: Function,
-    keys: &[String],
-    arguments: &[&str],
-) -> Result<Value, RedisError> {
-    let mut call = redis::cmd("FCALL");
-    call.arg(library.name(function)).arg(keys.len()).arg(keys).arg(arguments);
-    match call.query_async(connection).await {
-        Err(error) if is_unknown_function(&error) => {
-            let mut load = redis::cmd("FUNCTION");
-            load.arg("LOAD").arg("REPLACE").arg(&library.text).exec_async(connection).await?;
-            call.query_async(connection).await
+/// A call of a function of the library.
+#[derive(Debug)]
+pub(crate) struct Call(redis::Cmd);
+
+impl Call {
+    /// With no arguments yet.
+    pub(crate) fn new<'a>(
+        library: &Library,
+        function: Function,
+        keys: impl ExactSizeIterator<Item = &'a String>,
+    ) -> Self {
+        let mut call = redis::cmd("FCALL");
+        call.arg(library.name(function)).arg(keys.len());
+        keys.for_each(|key| {
+            call.arg(key);
+        });
+        Self(call)
+    }
+
+    pub(crate) fn argument(&mut self, argument: impl redis::ToRedisArgs) -> &mut Self {
+        self.0.arg(argument);
+        self
+    }
+
+    /// Loads the library first if Redis does not know it.
+    pub(crate) async fn send(
+        &self,
+        connection: &mut MultiplexedConnection,
+        library: &Library,
+    ) -> Result<Value, RedisError> {
+        match self.0.query_async(connection).await {
+            Err(error) if is_unknown_function(&error) => {
+                let mut load = redis::cmd("FUNCTION");
+                load.arg("LOAD").arg("REPLACE").arg(&library.text).exec_async(connection).await?;
+                self.0.query_async(connection).await
+            }
+            answer => answer,
         }
-        answer => answer,
     }
 }
 

@@ -23,11 +23,8 @@ pub(crate) struct Hints {
 impl Hints {
     /// Remembers a key that an operation on a transaction needs, if it will need it again.
     pub(crate) fn learn(&self, gid: &Gid, suffix: &str) {
-        if suffix.starts_with("ready:") {
-            let mut queues = lock(&self.queues);
-            if queues.len() < QUEUES_MAX && !queues.contains(suffix) {
-                queues.insert(suffix.to_owned());
-            }
+        if let Some(participant) = suffix.strip_prefix("ready:") {
+            self.learn_queue(participant);
         } else if suffix.starts_with("key:") {
             let mut keys = lock(&self.keys);
             let [young, old] = &mut *keys;
@@ -38,7 +35,15 @@ impl Hints {
         }
     }
 
-    /// The queues met so far.
+    /// Remembers a participant's queue.
+    pub(crate) fn learn_queue(&self, participant: &str) {
+        let mut queues = lock(&self.queues);
+        if queues.len() < QUEUES_MAX && !queues.contains(participant) {
+            queues.insert(participant.to_owned());
+        }
+    }
+
+    /// The participants whose queues were met so far.
     pub(crate) fn queues(&self) -> Vec<String> {
         lock(&self.queues).iter().cloned().collect()
     }

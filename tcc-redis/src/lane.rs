@@ -8,10 +8,14 @@ use std::{
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::Value;
-use tcc_core::store::{StoreError, StoreErrorKind};
+use tcc_core::{
+    Gid,
+    store::{StoreError, StoreErrorKind},
+};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    codec::request::Arguments,
     connect::Link,
     hints::Hints,
     keys::FIXED,
@@ -40,16 +44,10 @@ pub(crate) enum Kind {
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) operation: &'static str,
-    pub(crate) gid: String,
-    pub(crate) arguments: Vec<String>,
+    pub(crate) gid: Gid,
+    pub(crate) arguments: Arguments,
     /// Keys it needs beside the fixed ones, without their tag.
     pub(crate) suffixes: Vec<String>,
-}
-
-impl Step {
-    fn bytes(&self) -> usize {
-        self.arguments.iter().map(String::len).sum()
-    }
 }
 
 /// The time of a step, and its answer.
@@ -159,27 +157,23 @@ impl Sender {
             Kind::Beginning => Function::Begin,
             Kind::Finishing => Function::Finish,
         };
-        let keys = &settings.keys;
-        let mut declared: Vec<String> = FIXED.iter().map(|suffix| keys.of(self.shard, suffix)).collect();
-        declared.extend(self.hints.queues().iter().map(|queue| keys.of(self.shard, queue)));
+        let key = |suffix: &str| settings.keys.of(self.shard, suffix);
+        let mut declared: Vec<String> = FIXED.iter().map(|suffix| key(suffix)).collect();
+        declared.extend(self.hints.queues().iter().map(|queue| key(&format!("ready:{queue}"))));
         for waiting in steps {
-            declared.extend(waiting.step.suffixes.iter().map(|suffix| keys.of(self.shard, suffix)));
+            declared.extend(waiting.step.suffixes.iter().map(|suffix| key(suffix)));
         }
         let optional = declared.len() - FIXED.len();
-        declared.extend(steps.iter().map(|waiting| keys.of(self.shard, &format!("tx:{}", waiting.step.gid))));
-        let mut arguments: Vec<&str> = Vec::new();
-        let time = settings.given_time();
-        arguments.extend(time.as_deref());
-        let (history, optional, count) =
-            (settings.history.entries_max().to_string(), optional.to_string(), steps.len().to_string());
-        arguments.extend([history.as_str(), &optional, &count]);
-        let counts: Vec<String> = steps.iter().map(|waiting| waiting.step.arguments.len().to_string()).collect();
-        for (waiting, count) in steps.iter().zip(&counts) {
-            let step = &waiting.step;
-            arguments.extend([step.operation, count]);
-            arguments.extend(step.arguments.iter().map(String::as_str));
+        declared.extend(steps.iter().map(|waiting| settings.keys.transaction(&waiting.step.gid)));
+        let mut call = settings.timed_call(function, declared.iter());
+        call.argument(settings.history.entries_max()).argument(optional).argument(steps.len());
+        for Waiting { step, .. } in steps {
+            call.argument(step.operation).argument(step.arguments.count());
+            step.arguments.iter().for_each(|argument| {
+                call.argument(argument);
+            });
         }
-        match self.link.call(function, &declared, &arguments).await? {
+        match self.link.call(&call).await? {
             Value::Array(mut answers) if answers.len() == steps.len() + 1 => {
                 let now = answers.remove(0);
                 Ok(answers.into_iter().map(|answer| (now.clone(), answer)).collect())
@@ -197,7 +191,7 @@ impl Sender {
 fn take_call(rest: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let (mut steps, mut bytes) = (Vec::new(), 0);
     while let Some(next) = rest.front() {
-        bytes += next.step.bytes();
+        bytes += next.step.arguments.bytes();
         if !steps.is_empty() && (bytes > BYTES_MAX || steps.len() >= STEPS_MAX) {
             break;
         }

@@ -14,7 +14,7 @@ use tcc_core::{
 
 use crate::{
     codec::reply::Values,
-    connect::{Settings, call, is_unknown_function},
+    connect::{Call, Settings, is_unknown_function},
     scripts::Function,
     trouble::store_error,
 };
@@ -172,7 +172,8 @@ async fn config(
 async fn permissions(connection: &mut MultiplexedConnection, settings: &Settings) -> Result<(), StoreError> {
     for shard in [0, settings.keys.shards() - 1] {
         let key = settings.keys.of(shard, "rehearsal");
-        let tried = call(connection, &settings.library, Function::Rehearse, &[key], &[]).await.map_err(|error| {
+        let tried = Call::new(&settings.library, Function::Rehearse, [key].iter());
+        let tried = tried.send(connection, &settings.library).await.map_err(|error| {
             if error.code() == Some("NOPERM") {
                 denied("FCALL or FUNCTION LOAD").with_source(error)
             } else {
@@ -198,11 +199,10 @@ async fn permissions(connection: &mut MultiplexedConnection, settings: &Settings
 /// Writes the namespace's meta data at first start, and refuses another configuration (rule 17).
 async fn namespace(connection: &mut MultiplexedConnection, settings: &Settings) -> Result<(), StoreError> {
     let keys = &settings.keys;
-    let (schema, shards, created_at) = (SCHEMA.to_string(), keys.shards().to_string(), local_time().to_string());
-    let arguments = [schema.as_str(), &shards, &created_at];
     let meta = keys.of(0, "meta");
-    let found =
-        call(connection, &settings.library, Function::Namespace, &[meta], &arguments).await.map_err(store_error)?;
+    let mut call = Call::new(&settings.library, Function::Namespace, [meta].iter());
+    call.argument(SCHEMA).argument(keys.shards()).argument(local_time().to_string());
+    let found = call.send(connection, &settings.library).await.map_err(store_error)?;
     let mut found = Values::new(found)?;
     let unreadable = |_| refused(format!("`{}` cannot be read; see it with HGETALL", keys.of(0, "meta")));
     let schema: u32 = found.text().map_err(unreadable)?.parse().unwrap_or(u32::MAX);

@@ -17,7 +17,7 @@ use crate::{
         reply::{Reply, Values, reply},
         request::request,
     },
-    connect::{Link, RedisStoreBuilder},
+    connect::{Call, Link, RedisStoreBuilder},
     hints::Hints,
     inspect::Inspector,
     keys::{self, FIXED, Keys},
@@ -103,9 +103,8 @@ impl RedisStore {
     async fn look(&self, shard: u16, max: usize) -> Result<(Timestamp, Vec<String>), StoreError> {
         let declared: Vec<String> = FIXED.iter().map(|suffix| self.keys().of(shard, suffix)).collect();
         let link = &self.inner.link;
-        let (time, max) = (link.settings.given_time(), max.to_string());
-        let arguments: Vec<&str> = time.as_deref().into_iter().chain([max.as_str()]).collect();
-        let answer = link.call(Function::Look, &declared, &arguments).await?;
+        let mut call = link.settings.timed_call(Function::Look, declared.iter());
+        let answer = link.call(call.argument(max)).await?;
         let mut values = Values::new(answer)?;
         Ok((values.moment()?, values.list(Values::text)?))
     }
@@ -155,6 +154,9 @@ impl Store for RedisStore {
         let request = request(gid, &op)?;
         let mut suffixes = request.suffixes;
         suffixes.iter().for_each(|suffix| inner.hints.learn(gid, suffix));
+        if let Op::Register(register) = &op {
+            register.branches.iter().for_each(|new| inner.hints.learn_queue(new.action.participant()));
+        }
         suffixes.extend(inner.hints.key(gid));
         if inner.link.settings.history.entries_max() > 0 {
             suffixes.push(keys::history_suffix(gid));
@@ -167,7 +169,7 @@ impl Store for RedisStore {
         for _ in 0..SENDINGS_MAX {
             let step = Step {
                 operation: request.operation,
-                gid: gid.to_string(),
+                gid: gid.clone(),
                 arguments: request.arguments.clone(),
                 suffixes: suffixes.clone(),
             };
@@ -247,7 +249,7 @@ impl Store for RedisStore {
             // Here the caller hears what a reader's task could only log.
             let queues: Vec<String> =
                 participants.iter().map(|name| self.keys().queue(shard, name)).collect();
-            link.call(Function::Groups, &queues, &[]).await?;
+            link.call(&Call::new(&link.settings.library, Function::Groups, queues.iter())).await?;
         }
         Ok(Box::new(Listener::start(&self.inner.link, process, participants)))
     }

@@ -13,7 +13,7 @@ use tcc_core::{
     },
 };
 
-use super::text::{Unreadable, moment, seal_of, word_of};
+use super::text::{Unreadable, Seal, moment, word_of};
 
 /// The fields of a record's hash.
 pub(crate) struct Fields(BTreeMap<String, String>);
@@ -256,7 +256,7 @@ fn payload(
     match (words.words.get(name), fields.optional(&field)) {
         (Some(seal), Some(text)) => {
             let payload = Payload::from_json(text);
-            let whole = seal_of(&payload) == *seal;
+            let whole = Seal::of(&payload).to_string() == *seal;
             whole.then_some(Some(payload)).ok_or_else(|| Unreadable::new(field, "checksum"))
         }
         (None, None) => Ok(None),

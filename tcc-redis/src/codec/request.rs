@@ -1,6 +1,6 @@
 //! Writes operations as arguments of the functions.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Display, io::Write};
 
 use tcc_core::{
     Gid, Ordinal, Timestamp,
@@ -9,7 +9,7 @@ use tcc_core::{
     store::{StoreError, StoreErrorKind},
 };
 
-use super::text::{MOMENT_END, SPAN_MAX_MS, seal_of, word};
+use super::text::{MOMENT_END, SPAN_MAX_MS, Seal, Word, word};
 use crate::{keys, lane::Kind};
 
 /// An operation written out: what it is called in the library, its arguments, and the keys it is likely to
@@ -18,8 +18,41 @@ use crate::{keys, lane::Kind};
 pub(crate) struct Request {
     pub(crate) kind: Kind,
     pub(crate) operation: &'static str,
-    pub(crate) arguments: Vec<String>,
+    pub(crate) arguments: Arguments,
     pub(crate) suffixes: Vec<String>,
+}
+
+/// Texts one after the other in one piece of memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arguments {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Arguments {
+    fn push(&mut self, text: impl Display) {
+        // Writing to memory does not fail.
+        let _ = write!(self.bytes, "{text}");
+        self.ends.push(self.bytes.len());
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
+    }
 }
 
 type Encoded = Result<(), StoreError>;
@@ -27,7 +60,7 @@ type Encoded = Result<(), StoreError>;
 /// What the store is sent to apply an operation.
 pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
     let (kind, operation) = name(op);
-    let mut to = Request { kind, operation, arguments: Vec::new(), suffixes: Vec::new() };
+    let mut to = Request { kind, operation, arguments: Arguments::default(), suffixes: Vec::new() };
     match op {
         Op::Begin(begin) => {
             to.create(gid, Some(&begin.create))?;
@@ -44,7 +77,7 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
         Op::Report(report) => to.list(&report.tries, Request::try_report)?,
         Op::Decide(decide) => {
             to.text(decide.direction);
-            to.text(word(decide.reason));
+            to.text(Word(decide.reason));
             to.text(&decide.by);
             to.create(gid, decide.create.as_ref())?;
             to.list(&decide.heard, Request::heard)?;
@@ -93,8 +126,8 @@ fn name(op: &Op) -> (Kind, &'static str) {
 }
 
 impl Request {
-    fn text(&mut self, text: impl ToString) {
-        self.arguments.push(text.to_string());
+    fn text(&mut self, text: impl Display) {
+        self.arguments.push(text);
     }
 
     fn flag(&mut self, flag: bool) {
@@ -111,7 +144,10 @@ impl Request {
     }
 
     fn token(&mut self, token: Option<Token>) {
-        self.text(token.map(|Token(number)| format!("{number:016x}")).unwrap_or_default());
+        match token {
+            Some(token) => self.text(format_args!("{token:?}")),
+            None => self.text(""),
+        }
     }
 
     /// Times beyond these could not be written in the record's form.
@@ -159,23 +195,25 @@ impl Request {
 
     /// Its first field as it is to be stored, and its arguments.
     fn new_branch(&mut self, new: &NewBranch) -> Encoded {
-        let runner = new.runner.map(|runner| format!(" runner={runner:?}")).unwrap_or_default();
-        let seal = seal_of(&new.arguments);
-        self.arguments.push(format!("{} call={}{runner} arguments={seal}", new.action, new.call));
-        self.text(new.arguments.as_str());
-        self.suffixes.push(format!("ready:{}", new.action.participant()));
+        let (action, call, seal) = (&new.action, &new.call, Seal::of(&new.arguments));
+        match new.runner {
+            Some(runner) => self.text(format_args!("{action} call={call} runner={runner:?} arguments={seal}")),
+            None => self.text(format_args!("{action} call={call} arguments={seal}")),
+        }
+        self.arguments.push_text(new.arguments.as_str());
         Ok(())
     }
 
     fn known(&mut self, known: Option<&Known>) {
-        let (word, result, seal) = match known {
-            None => ("", "", String::new()),
-            Some(Known::Refused) => ("refused", "", String::new()),
-            Some(Known::Succeeded(result)) => ("succeeded", result.as_str(), seal_of(result)),
-        };
-        self.text(word);
-        self.text(result);
-        self.arguments.push(seal);
+        match known {
+            None => ["", "", ""].into_iter().for_each(|text| self.text(text)),
+            Some(Known::Refused) => ["refused", "", ""].into_iter().for_each(|text| self.text(text)),
+            Some(Known::Succeeded(result)) => {
+                self.text("succeeded");
+                self.arguments.push_text(result.as_str());
+                self.text(Seal::of(result));
+            }
+        }
     }
 
     fn try_report(&mut self, report: &TryReport) -> Encoded {
@@ -210,19 +248,21 @@ impl Request {
         self.text(drive.epoch);
         self.text(drive.direction);
         let (how, seen, after_ms, error) = match &drive.how {
-            How::Done { seen } => ("done", word(*seen), 0, ""),
-            How::Failed { after_ms, error } => ("failed", String::new(), *after_ms, error.as_str()),
-            How::Ongoing { after_ms } => ("ongoing", String::new(), *after_ms, ""),
-            How::Park { cause, error } => ("park", word(*cause), 0, error.as_str()),
-            How::Release { after_ms, unhandled: true } => ("unhandled", String::new(), *after_ms, ""),
-            How::Release { after_ms, unhandled: false } => ("released", String::new(), *after_ms, ""),
+            How::Done { seen } => {
+                self.text("done");
+                self.text(Word(*seen));
+                return Ok(());
+            }
+            How::Failed { after_ms, error } => ("failed", None, *after_ms, error.as_str()),
+            How::Ongoing { after_ms } => ("ongoing", None, *after_ms, ""),
+            How::Park { cause, error } => ("park", Some(*cause), 0, error.as_str()),
+            How::Release { after_ms, unhandled: true } => ("unhandled", None, *after_ms, ""),
+            How::Release { after_ms, unhandled: false } => ("released", None, *after_ms, ""),
         };
         self.text(how);
-        self.text(seen);
-        if !matches!(drive.how, How::Done { .. }) {
-            self.span("after_ms", after_ms)?;
-            self.text(cut_error(error.to_owned()));
-        }
+        self.text(seen.map(word).unwrap_or_default());
+        self.span("after_ms", after_ms)?;
+        self.text(cut_error(error.to_owned()));
         Ok(())
     }
 }

@@ -77,13 +77,27 @@ fn read_moment(text: &str) -> Option<Timestamp> {
 
 /// Length and checksum of a payload: the first eight hexadecimal digits of its SHA-1, which Redis computes
 /// itself.
-pub(crate) fn seal_of(payload: &Payload) -> String {
-    let hash = Sha1::from(payload.as_str().as_bytes()).hexdigest();
-    format!("{}:{}", payload.len(), &hash[..8])
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seal {
+    length: usize,
+    checksum: u32,
+}
+
+impl Seal {
+    pub(crate) fn of(payload: &Payload) -> Self {
+        let hash = Sha1::from(payload.as_str().as_bytes()).digest().bytes();
+        Self { length: payload.len(), checksum: u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) }
+    }
+}
+
+impl fmt::Display for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{:08x}", self.length, self.checksum)
+    }
 }
 
 /// Writes a value of a closed set by its name.
-struct Word<T>(T);
+pub(crate) struct Word<T>(pub(crate) T);
 
 impl<T: Serialize> fmt::Display for Word<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,7 +131,7 @@ mod tests {
 
     #[test]
     fn seals_tell_payloads_apart() {
-        let seal = seal_of(&Payload::from_json("{}"));
-        assert_eq!(seal, "2:bf21a9e8");
+        let seal = Seal::of(&Payload::from_json("{}"));
+        assert_eq!(seal.to_string(), "2:bf21a9e8");
     }
 }
