@@ -99,6 +99,8 @@ pub struct RedisStoreBuilder {
     call_timeout: Duration,
     history: History,
     given_time: Option<GivenTime>,
+    #[cfg(feature = "testing")]
+    frozen: Option<std::path::PathBuf>,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -125,6 +127,8 @@ impl RedisStoreBuilder {
             call_timeout: Duration::from_secs(3),
             history: History::default(),
             given_time: None,
+            #[cfg(feature = "testing")]
+            frozen: None,
         }
     }
 
@@ -185,6 +189,14 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Calls the scripts of the version that was frozen in this directory.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn frozen_scripts(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.frozen = Some(directory.into());
+        self
+    }
+
     /// Connects, and looks whether this Redis keeps what the store promises.
     ///
     /// # Errors
@@ -218,7 +230,11 @@ impl RedisStoreBuilder {
         }
         let clock = if self.given_time.is_some() { Clock::Given } else { Clock::Server };
         #[cfg(feature = "testing")]
-        let scripts = Scripts::from_environment(clock);
+        let scripts = match &self.frozen {
+            None => Scripts::from_environment(clock),
+            Some(directory) => Scripts::frozen(clock, directory)
+                .map_err(|error| refused("the frozen scripts cannot be read".into()).with_source(error))?,
+        };
         #[cfg(not(feature = "testing"))]
         let scripts = Scripts::new(clock);
         Ok(Settings {

@@ -37,5 +37,5 @@ pub use inspect::{Inspector, Waiting};
 pub use preflight::{Durability, Risk, Warning, WarningKind};
 #[cfg(feature = "testing")]
 #[doc(hidden)]
-pub use scripts::script_parts;
+pub use scripts::{freeze_scripts, script_parts};
 pub use store::RedisStore;

@@ -4,9 +4,16 @@
 //! called by hash and loaded when Redis does not know them, so that `SCRIPT FLUSH` heals by itself and two
 //! versions of this crate work on one Redis side by side.
 
+#[cfg(feature = "testing")]
+mod frozen;
+
 use std::borrow::Cow;
 
 use sha1_smol::Sha1;
+
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use frozen::freeze_scripts;
 
 /// What a script may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +77,6 @@ pub(crate) enum Clock {
     #[default]
     Server,
     /// The call's first argument, for tests.
-    #[cfg_attr(not(feature = "testing"), expect(dead_code, reason = "only tests give the time"))]
     Given,
 }
 
@@ -102,6 +108,18 @@ macro_rules! scripts {
                 Self {
                     $($name: Script::new(Shape::$shape.assemble(Kind::$kind, stringify!($name), clock, part)),)*
                 }
+            }
+
+            /// Makes each script from its name.
+            #[cfg(feature = "testing")]
+            fn each(make: &dyn Fn(&str) -> Script) -> Self {
+                Self { $($name: make(stringify!($name)),)* }
+            }
+
+            /// Every script with its name.
+            #[cfg(feature = "testing")]
+            fn named(&self) -> Vec<(&'static str, &Script)> {
+                vec![$((stringify!($name), &self.$name)),*]
             }
         }
     };

@@ -1,0 +1,49 @@
+-- Begins a transaction in a call of its own. Same key, same answer (rule 15).
+
+local GID_SHAPE = '^%w+%-%d%d$'
+
+-- The state of the transaction that holds the business key, if that is another one that is kept.
+local function find_rival(key)
+  local holder = redis.pcall('GET', key)
+  if not holder then
+    return nil
+  end
+  if type(holder) ~= 'string' or not string.find(holder, GID_SHAPE) then
+    unreadable('key', 'no gid')
+  end
+  local rival = key_of('tx:' .. holder)
+  local state = rival and redis.pcall('HGET', rival, 'state')
+  if not state then
+    return nil
+  end
+  if not STATES[state] then
+    unreadable('key', 'its transaction cannot be read')
+  end
+  return holder, state
+end
+
+local function operate()
+  local new = take_create()
+  local again_after_cancel = take() == '1'
+  if record then
+    if record.initiator ~= new.initiator or record.name ~= new.name then
+      refuse('gid_taken')
+    end
+    return { 'ok', now, 'new' }
+  end
+  local key = new.key and key_of('key:' .. new.name .. ':' .. new.key)
+  if key then
+    local holder, state = find_rival(key)
+    if #missing > 0 then
+      return
+    end
+    if holder and not (again_after_cancel and state == 'cancelled') then
+      return { 'ok', now, 'taken', holder }
+    end
+  end
+  create(new)
+  if key then
+    write('string', 'SET', key, GID)
+  end
+  return { 'ok', now, 'new' }
+end

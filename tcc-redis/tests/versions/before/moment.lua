@@ -1,0 +1,80 @@
+-- Moments: milliseconds in calculations, RFC 3339 in the record. `now` never goes back, whatever the
+-- server's clock does (§4 "Time").
+
+local DAY = 86400000
+
+local mark = tonumber(redis.pcall('GET', CLOCK)) or 0
+local now = math.max(clock(), mark)
+
+local function number_text(number)
+  return string.format('%.0f', number)
+end
+
+-- Each date is calculated once, and each moment written once.
+local days, dates, texts_of = {}, {}, {}
+
+-- Howard Hinnant's civil_from_days and days_from_civil, for days that are not negative.
+local function date_of(day)
+  if dates[day] then
+    return dates[day]
+  end
+  local shifted = day + 719468
+  local era = math.floor(shifted / 146097)
+  local of_era = shifted - era * 146097
+  local leaps = math.floor(of_era / 1460) - math.floor(of_era / 36524) + math.floor(of_era / 146096)
+  local year = math.floor((of_era - leaps) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local from_march = math.floor((5 * of_year + 2) / 153)
+  local month = (from_march + 2) % 12 + 1
+  if month <= 2 then
+    year = year + 1
+  end
+  local of_month = of_year - math.floor((153 * from_march + 2) / 5) + 1
+  dates[day] = string.format('%04d-%02d-%02d', year + era * 400, month, of_month)
+  return dates[day]
+end
+
+-- Nothing if there is no such date.
+local function day_of(date)
+  if days[date] then
+    return days[date]
+  end
+  local year = tonumber(string.sub(date, 1, 4))
+  local month = tonumber(string.sub(date, 6, 7))
+  if month <= 2 then
+    year = year - 1
+  end
+  local era = math.floor(year / 400)
+  local of_era = year - era * 400
+  local of_year = math.floor((153 * ((month + 9) % 12) + 2) / 5) + string.sub(date, 9, 10) - 1
+  local of_eras = era * 146097 + of_era * 365 + math.floor(of_era / 4) - math.floor(of_era / 100)
+  local day = of_eras + of_year - 719468
+  if date_of(day) == date then
+    days[date] = day
+  end
+  return days[date]
+end
+
+local function moment_text(millis)
+  if texts_of[millis] then
+    return texts_of[millis]
+  end
+  local day = math.floor(millis / DAY)
+  local rest = millis - day * DAY
+  local hour, minute = math.floor(rest / 3600000), math.floor(rest / 60000) % 60
+  local second = math.floor(rest / 1000) % 60
+  texts_of[millis] = string.format('%sT%02d:%02d:%02d.%03dZ', date_of(day), hour, minute, second, rest % 1000)
+  return texts_of[millis]
+end
+
+local function moment_of(field, text)
+  local date, hour, minute, second, rest =
+    string.match(text or '', '^(%d%d%d%d%-%d%d%-%d%d)T(%d%d):(%d%d):(%d%d)%.(%d%d%d)Z$')
+  local day = date and day_of(date)
+  if not day or hour > '23' or minute > '59' or second > '59' then
+    unreadable(field, 'no moment')
+  end
+  local millis = day * DAY + hour * 3600000 + minute * 60000 + second * 1000 + rest
+  texts_of[millis] = text
+  return millis
+end
