@@ -44,12 +44,20 @@ impl Scene {
             transfers: 0,
             load: 0,
             is_old: false,
+            is_clock_given: false,
             hold: None,
         }
     }
 
     pub(crate) async fn raw(&self) -> MultiplexedConnection {
         self.server.raw().await
+    }
+
+    /// Waits until the load was told of so many more transfers.
+    pub(crate) async fn goes_on(&self, more: usize) {
+        let heard = || self.books.journal("heard").len();
+        let before = heard();
+        until("the load goes on", async || heard() > before + more).await;
     }
 
     /// Starts a process and waits until its runtime works.

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::{
     books::Books,
+    clock,
     shop::{self, Desk},
     support::VERSION_BEFORE,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Role {
     pub(crate) load: usize,
     /// Whether it runs the version before this one.
     pub(crate) is_old: bool,
+    /// Whether it takes the server's time from [`clock`], which its test can step.
+    pub(crate) is_clock_given: bool,
     /// Where it holds: at a point of the first transfer, or of a handler.
     pub(crate) hold: Option<String>,
 }
@@ -66,6 +69,9 @@ impl Role {
         let mut store = RedisStore::builder(&self.url);
         if self.is_old {
             store = store.frozen_scripts(VERSION_BEFORE);
+        }
+        if self.is_clock_given {
+            store = store.given_time(clock::follow(books.clone()));
         }
         let store = store.connect().await.expect("a store");
         let desk = Arc::new(Desk::new(books.clone(), &self.name, self.hold.clone()));
@@ -112,8 +118,10 @@ async fn transfer(runtime: &Runtime, desk: &Desk, number: u64) {
     let open = match runtime.transaction("transfer").key(&key).begin().await {
         Ok(Keyed::First(open)) => open,
         Ok(Keyed::Repeated(outcome)) => panic!("{key} was never used: {outcome:?}"),
-        // Redis is away: the load waits a little.
-        Err(_) => return tokio::time::sleep(Duration::from_millis(20)).await,
+        Err(error) => {
+            desk.books().note("not-begun", &chain(&error));
+            return tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     };
     let gid = open.gid().to_string();
     desk.books().note("heard", &format!("begun {gid}"));
@@ -126,6 +134,12 @@ async fn transfer(runtime: &Runtime, desk: &Desk, number: u64) {
         },
     };
     desk.books().note("heard", &format!("{heard} {gid}"));
+}
+
+/// The error's text with all its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ").replace('\n', " ")
 }
 
 async fn attempt(open: OpenTransaction, desk: &Desk, amount: u64) -> Result<Direction, TransactionError> {

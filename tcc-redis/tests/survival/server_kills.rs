@@ -29,7 +29,7 @@ async fn redis_killed_under_load_forgets_nothing_that_was_acknowledged() {
         assert!(heard > 40 * kill);
         scene.server.restart().await;
     }
-    until("the load goes on", async || scene.books.journal("heard").len() > heard + 40).await;
+    scene.goes_on(40).await;
     scene.books.mark("enough");
     first.says("done").await;
     second.says("done").await;

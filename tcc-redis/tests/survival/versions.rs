@@ -1,7 +1,7 @@
 //! Processes of two versions share one Redis, and each finishes what the other one began (rule 17).
 
 use super::{
-    process::{Process, Scene, until},
+    process::{Process, Scene},
     role::Role,
 };
 
@@ -18,15 +18,11 @@ async fn processes_of_two_versions_finish_each_others_transfers_and_outlive_each
         let scene = Scene::new().await;
         let first = start(&scene, "first", old_first, "from").await;
         let mut second = start(&scene, "second", !old_first, "to").await;
-        let goes_on = async |more: usize| {
-            let heard = scene.books.journal("heard").len();
-            until("the load goes on", async || scene.books.journal("heard").len() > heard + more).await;
-        };
-        goes_on(60).await;
+        scene.goes_on(60).await;
         // An upgrade, or the way back: one version's process is killed, and one of the other follows it.
         first.kill();
         let mut third = start(&scene, "third", !old_first, "from").await;
-        goes_on(60).await;
+        scene.goes_on(60).await;
         scene.books.mark("enough");
         second.says("done").await;
         third.says("done").await;
