@@ -3,6 +3,7 @@
 //! The processes are real ones: this test binary, started again for one ignored test with a role to play.
 //! Their books are files, which survive them; after each story Redis and the books are read by the test
 //! itself, not through the framework.
+#![cfg(unix)]
 
 #[path = "../support/mod.rs"]
 mod support;
