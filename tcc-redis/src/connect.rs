@@ -114,6 +114,8 @@ pub struct RedisStoreBuilder {
     call_timeout: Duration,
     history: History,
     given_time: Option<GivenTime>,
+    #[cfg(feature = "testing")]
+    frozen: Option<std::path::PathBuf>,
 }
 
 impl fmt::Debug for RedisStoreBuilder {
@@ -140,6 +142,8 @@ impl RedisStoreBuilder {
             call_timeout: Duration::from_secs(3),
             history: History::default(),
             given_time: None,
+            #[cfg(feature = "testing")]
+            frozen: None,
         }
     }
 
@@ -200,6 +204,14 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Calls the library of the version that was frozen in this directory.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn frozen_library(mut self, directory: impl Into<std::path::PathBuf>) -> Self {
+        self.frozen = Some(directory.into());
+        self
+    }
+
     /// Connects, and looks whether this Redis keeps what the store promises.
     ///
     /// # Errors
@@ -233,7 +245,11 @@ impl RedisStoreBuilder {
         }
         let clock = if self.given_time.is_some() { Clock::Given } else { Clock::Server };
         #[cfg(feature = "testing")]
-        let library = Library::from_environment(clock);
+        let library = match &self.frozen {
+            None => Library::from_environment(clock),
+            Some(directory) => Library::frozen(clock, directory)
+                .map_err(|error| refused("the frozen library cannot be read".into()).with_source(error))?,
+        };
         #[cfg(not(feature = "testing"))]
         let library = Library::new(clock);
         Ok(Settings {

@@ -38,5 +38,5 @@ pub use inspect::{Inspector, Waiting};
 pub use preflight::{Durability, Risk, Warning, WarningKind};
 #[cfg(feature = "testing")]
 #[doc(hidden)]
-pub use scripts::script_parts;
+pub use scripts::{freeze_library, script_parts};
 pub use store::RedisStore;

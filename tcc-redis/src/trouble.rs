@@ -61,12 +61,22 @@ fn meaning(error: &RedisError) -> (StoreErrorKind, &'static str) {
             Misconfigured,
             "the connection's settings are refused; an encrypted `rediss://` URL needs the feature `tls`",
         ),
+        _ if is_untrusted(error) => (
+            Misconfigured,
+            "the server's certificate is not trusted here; add its authority to the system's certificates, or name it in \
+             the environment variable SSL_CERT_FILE",
+        ),
         _ if error.is_timeout() => (Unavailable, "Redis did not answer in time"),
         _ if error.is_connection_refusal() => {
             (Unavailable, "Redis refuses connections; is it running, and the URL right?")
         }
         _ => (Unavailable, "Redis could not be reached or did not answer"),
     }
+}
+
+/// Whether the server's certificate was refused. The encryption says so in its text only.
+fn is_untrusted(error: &RedisError) -> bool {
+    error.is_io_error() && error.to_string().contains("peer certificate")
 }
 
 /// Whether the user lacks a permission. Inside a script Redis says so without the code it has outside.

@@ -246,6 +246,18 @@ async fn history_tells_of_a_late_outcome() {
 }
 
 #[tokio::test]
+async fn a_line_of_history_is_bounded() {
+    let scene = Scene::new(History::default()).await;
+    let story = Story::new(&scene.store, 1);
+    let long = format!("{}.{}@1", "p".repeat(128), "a".repeat(128));
+    story.register(&[&long]).await;
+    let history = scene.store.inspect().history(&story.gid).await.expect("the history");
+    let bytes: Vec<usize> = history.iter().map(String::len).collect();
+    assert_eq!(bytes, ["2099-11-21T05:10:00.000Z begun by shop-1".len(), 256]);
+    assert!(history[1].contains("registered 01 ppp"));
+}
+
+#[tokio::test]
 async fn history_tells_no_duration_of_a_late_report() {
     let scene = Scene::new(History::latest(2)).await;
     let story = Story::new(&scene.store, 1);

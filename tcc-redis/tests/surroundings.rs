@@ -6,6 +6,7 @@ mod support;
 use std::time::Duration;
 
 use support::{
+    proxy::Proxy,
     server::{Server, ask, free_port},
     story::{MAIL, STOCK, Story, succeeded},
 };
@@ -59,8 +60,8 @@ async fn a_wrong_namespace_or_number_of_shards_is_told() {
     says(RedisStore::builder("redis://127.0.0.1/").namespace("a}b"), &["namespace"]).await;
 }
 
-/// Answers as Redis 6 does, as far as it is asked.
-async fn redis_6() -> u16 {
+/// Answers as Redis 6 does, as far as it is asked, and calls itself this version.
+async fn redis_6(version: &'static str) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
     let port = listener.local_addr().expect("its address").port();
     tokio::spawn(async move {
@@ -70,7 +71,7 @@ async fn redis_6() -> u16 {
                 while let Ok(count @ 1..) = client.read(&mut buffer).await {
                     let text = String::from_utf8_lossy(&buffer[..count]).into_owned();
                     for command in text.split("\r\n*") {
-                        let info = "redis_version:6.2.14\r\nrole:master\r\n";
+                        let info = format!("redis_version:{version}\r\nrole:master\r\n");
                         let answer = if command.contains("INFO\r\n") && !command.contains("SETINFO") {
                             format!("${}\r\n{info}\r\n", info.len())
                         } else if command.contains("EVAL") {
@@ -91,8 +92,30 @@ async fn redis_6() -> u16 {
 
 #[tokio::test]
 async fn redis_6_is_refused() {
-    let port = redis_6().await;
-    says(RedisStore::builder(format!("redis://127.0.0.1:{port}/")), &["6.2.14", "7.0 or later"]).await;
+    // What it calls itself does not count.
+    for version in ["6.2.14", "7.4.0"] {
+        let port = redis_6(version).await;
+        says(RedisStore::builder(format!("redis://127.0.0.1:{port}/")), &[version, "7.0 or later"]).await;
+    }
+}
+
+#[tokio::test]
+async fn valkey_and_others_are_judged_by_what_they_do() {
+    let server = Server::start().await;
+    let mut raw = server.raw().await;
+    // As Valkey 8 presents itself, and as something nobody heard of does.
+    let valkey =
+        "# Server\r\nredis_version:7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.0.1\r\nrole:master\r\n";
+    let strange = "# Server\r\nserver_name:quickkey\r\nquickkey_version:0.1\r\nrole:master\r\n";
+    let proxy = Proxy::replacing(server.port(), &[("INFO", "GET info")]).await;
+    for info in [valkey, strange] {
+        let () = ask(&mut raw, &["SET", "info", info]).await;
+        let store = RedisStore::connect(proxy.url_of(0)).await.expect("a server that does what is needed");
+        Story::new(&store, 1).trying().await;
+        let () = ask(&mut raw, &["FLUSHALL"]).await;
+    }
+    let () = ask(&mut raw, &["SET", "info", &valkey.replace("master", "replica")]).await;
+    says(RedisStore::builder(proxy.url_of(0)), &["replica", "primary"]).await;
 }
 
 #[tokio::test]
@@ -253,6 +276,17 @@ async fn what_is_worth_knowing_is_told() {
     // 127.1 leads here as well, and does not look it.
     let store = RedisStore::connect(format!("redis://127.1:{}/", server.port())).await.expect("a store");
     assert!(kinds(&store).contains(&WarningKind::NoTls));
+
+    let proxy = Proxy::replacing(server.port(), &[("TIME", "LRANGE time 0 -1")]).await;
+    let mut raw = server.raw().await;
+    let (seconds, micros): (u64, u64) = ask(&mut raw, &["TIME"]).await;
+    for apart in [-3_600, 3_600] {
+        let _: i64 = ask(&mut raw, &["DEL", "time"]).await;
+        let seconds = seconds.saturating_add_signed(apart).to_string();
+        let _: i64 = ask(&mut raw, &["RPUSH", "time", &seconds, &micros.to_string()]).await;
+        let store = RedisStore::connect(proxy.url_of(0)).await.expect("a store");
+        assert!(kinds(&store).contains(&WarningKind::ClockApart), "{apart} s: {:?}", store.warnings());
+    }
 }
 
 #[tokio::test]

@@ -317,6 +317,21 @@ async fn an_index_of_another_type_stops_an_operation_before_its_first_write() {
 }
 
 #[tokio::test]
+async fn a_branch_whose_arguments_are_gone_is_handed_out_without() {
+    let server = Server::volatile().await;
+    let store = store(&server).await;
+    let mut raw = server.raw().await;
+    let story = Story::new(&store, 1);
+    story.register(&[STOCK]).await;
+    story.decide(Direction::Confirm, &[(1, Some(succeeded()))], &[]).await;
+    let key = store.inspect().record_key(&story.gid);
+    harm(&mut raw, &key, &Replace("01", " arguments=21:88bfdddd", "")).await;
+    let drives = story.claim("stock", 5).await;
+    // Its host parks it, with what is missing as the cause.
+    assert_eq!((drives.len(), &drives[0].arguments), (1, &None));
+}
+
+#[tokio::test]
 async fn a_business_key_that_leads_nowhere_is_told() {
     let server = Server::volatile().await;
     let store = store(&server).await;

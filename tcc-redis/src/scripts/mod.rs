@@ -4,9 +4,16 @@
 //! text, so that two versions of this crate work on one Redis side by side, and it is loaded when Redis does
 //! not know it, so that `FUNCTION FLUSH` heals by itself.
 
+#[cfg(feature = "testing")]
+mod frozen;
+
 use std::borrow::Cow;
 
 use sha1_smol::Sha1;
+
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use frozen::freeze_library;
 
 macro_rules! parts {
     ($($name:literal),* $(,)?) => {
@@ -100,11 +107,9 @@ pub(crate) struct Library {
 }
 
 impl Library {
+    const SHEBANG: &str = "#!lua name=";
+
     /// The library, taking the time from this clock.
-    #[cfg_attr(
-        all(feature = "testing", not(test)),
-        expect(dead_code, reason = "tests name what they replace")
-    )]
     pub(crate) fn new(clock: Clock) -> Self {
         Self::assemble(clock, &part)
     }
@@ -137,19 +142,20 @@ impl Library {
                 body.push('\n');
             }
         }
-        let hash = &Sha1::from(body.as_bytes()).hexdigest()[..16];
-        let name = |function: Function| format!("tcc_{hash}_{}", function.declaration().0);
-        for function in Function::ALL {
+        let library = format!("tcc_{}", &Sha1::from(body.as_bytes()).hexdigest()[..16]);
+        let names = Self::names(&library);
+        for (function, name) in Function::ALL.into_iter().zip(&names) {
             let (_, calls, flags) = function.declaration();
-            let name = name(function);
             body += &format!(
                 "redis.register_function{{ function_name = '{name}', callback = {calls}, flags = {{ {flags} }} }}\n"
             );
         }
-        Self {
-            text: format!("#!lua name=tcc_{hash}\n{body}"),
-            names: Function::ALL.into_iter().map(name).collect(),
-        }
+        Self { text: format!("{}{library}\n{body}", Self::SHEBANG), names }
+    }
+
+    /// What the library of this name calls its functions.
+    fn names(library: &str) -> Vec<String> {
+        Function::ALL.into_iter().map(|function| format!("{library}_{}", function.declaration().0)).collect()
     }
 
     /// What a function is called in Redis.

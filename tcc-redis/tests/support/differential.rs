@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Debug,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -20,7 +21,7 @@ use tcc_core::{
         variants::refusal_name,
     },
 };
-use tcc_redis::{Durability, History, RedisStore};
+use tcc_redis::{Durability, History, RedisStore, RedisStoreBuilder};
 
 use super::{
     proxy::Proxy,
@@ -32,6 +33,9 @@ const PARTICIPANTS: [&str; 3] = ["stock", "pay", "mail"];
 /// One database of a server, and the store under test on it.
 pub(crate) struct Bench {
     store: RedisStore,
+    /// Another version's store on the same database: each operation goes through either.
+    other: Option<RedisStore>,
+    draws: u64,
     raw: MultiplexedConnection,
     clock: Arc<AtomicU64>,
     /// What the server says the records it holds add up to, from when they were compared last.
@@ -97,12 +101,27 @@ impl Bench {
         Self { mode: Mode::Lossy(proxy), ..bench }
     }
 
+    /// A bench of two versions: this one, and the one that was frozen in this directory.
+    pub(crate) async fn mixed(url: &str, history: History, frozen: &Path) -> Self {
+        let bench = Self::connect(url, url, history).await;
+        let other = builder(url, history, &bench.clock).frozen_library(frozen);
+        Self { other: Some(other.connect().await.expect("the other store connects")), ..bench }
+    }
+
     async fn connect(store_url: &str, raw_url: &str, history: History) -> Self {
         let clock = Arc::new(AtomicU64::new(START.as_millis()));
-        let builder = RedisStore::builder(store_url).durability(Durability::Volatile).history(history);
-        let store = builder.given_time(Arc::clone(&clock)).connect().await.expect("the store connects");
+        let store = builder(store_url, history, &clock).connect().await.expect("the store connects");
         let (raw, digests, compared) = (raw(raw_url).await, BTreeMap::new(), BTreeMap::new());
-        Self { store, raw, clock, digests, compared, looked: BTreeSet::new(), mode: Mode::Once }
+        Self { store, other: None, draws: 0, raw, clock, digests, compared, looked: BTreeSet::new(), mode: Mode::Once }
+    }
+
+    /// The store of the next operation.
+    fn next_store(&mut self) -> RedisStore {
+        // Knuth's generator: its upper bits are random enough for a choice of two.
+        self.draws =
+            self.draws.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let other = self.other.as_ref().filter(|_| self.draws >> 63 == 1);
+        other.unwrap_or(&self.store).clone()
     }
 
     /// Runs the sequence of a seed.
@@ -112,6 +131,7 @@ impl Bench {
         self.digests.clear();
         self.compared.clear();
         self.looked.clear();
+        self.draws = seed;
         let hand = Arc::clone(&self.clock);
         let memory = MemoryStore::with(1, move || Timestamp::from_millis(hand.load(Ordering::Relaxed)));
         let mut generator = Generator::new(seed);
@@ -173,14 +193,14 @@ impl Bench {
         }
         if !matches!(self.mode, Mode::Once | Mode::Later) {
             if matches!(self.mode, Mode::Twice) {
-                let first = self.store.apply(gid, op.clone()).await.map_err(text)?;
+                let first = self.next_store().apply(gid, op.clone()).await.map_err(text)?;
                 same(&place("first answer"), &expected, &first)?;
             }
             let (again, more) = memory.apply_now(gid, op);
             expected = again;
             transitions.extend(more);
         }
-        let actual = self.store.apply(gid, op.clone()).await.map_err(|error| {
+        let actual = self.next_store().apply(gid, op.clone()).await.map_err(|error| {
             format!("{}: {error}: {:?}", place("error"), std::error::Error::source(&error).map(text))
         })?;
         same(&place("answer"), &expected, &actual)?;
@@ -259,6 +279,11 @@ impl Bench {
         same(&place("time"), &applied.now, &now.map_err(text)?)?;
         held.compare(place, memory, &records, &self.looked, applied.now)
     }
+}
+
+fn builder(url: &str, history: History, clock: &Arc<AtomicU64>) -> RedisStoreBuilder {
+    let builder = RedisStore::builder(url).durability(Durability::Volatile).history(history);
+    builder.given_time(Arc::clone(clock))
 }
 
 /// What lies in Redis beside the records.

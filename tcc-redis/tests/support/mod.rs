@@ -5,3 +5,6 @@ pub(crate) mod differential;
 pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod story;
+
+/// Scripts of the version before this one, as `tests/versions.rs` froze them.
+pub(crate) const VERSION_BEFORE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/versions/before");

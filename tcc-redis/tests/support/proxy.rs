@@ -1,4 +1,4 @@
-//! A TCP proxy of the test's own, which loses answers and cuts connections.
+//! A TCP proxy of the test's own, which loses answers, cuts connections, and asks for something else.
 
 use std::sync::{
     Arc, Mutex,
@@ -24,14 +24,22 @@ struct Control {
     /// Whether answers are held back without a word.
     silent: AtomicBool,
     accepted: AtomicUsize,
+    /// Requests and what is asked instead.
+    replaced: Vec<(Vec<u8>, Vec<u8>)>,
     connections: Mutex<JoinSet<()>>,
 }
 
 impl Proxy {
     pub(crate) async fn to(port: u16) -> Self {
+        Self::replacing(port, &[]).await
+    }
+
+    /// One that asks the server something else instead of these requests, each told in its words.
+    pub(crate) async fn replacing(port: u16, requests: &[(&str, &str)]) -> Self {
+        let replaced = requests.iter().map(|(from, to)| (encoded(from), encoded(to))).collect();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let own = listener.local_addr().expect("its address").port();
-        let control = Arc::new(Control::default());
+        let control = Arc::new(Control { replaced, ..Control::default() });
         let shared = Arc::clone(&control);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -89,27 +97,41 @@ fn pass(
         let (from_server, to_server) = server.into_split();
         Box::pin(async move {
             tokio::select! {
-                () = copy(from_client, to_server, None) => {}
-                () = copy(from_server, to_client, Some(control)) => {}
+                () = ask(from_client, to_server, &control.replaced) => {}
+                () = answer(from_server, to_client, &control) => {}
             }
         })
     }
 }
 
-async fn copy(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: Option<Arc<Control>>) {
+/// A request as it is sent.
+fn encoded(words: &str) -> Vec<u8> {
+    let words: Vec<&str> = words.split(' ').collect();
+    let encoded = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
+    format!("*{}\r\n{}", words.len(), encoded.collect::<String>()).into_bytes()
+}
+
+async fn ask(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, replaced: &[(Vec<u8>, Vec<u8>)]) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        if let Some(control) = &control {
-            if control
-                .lose
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))
-                .is_ok()
-            {
-                return;
-            }
-            if control.silent.load(Ordering::Relaxed) {
-                continue;
-            }
+        let request = &buffer[..count];
+        let other = replaced.iter().find(|(from, _)| from == request);
+        if to.write_all(other.map_or(request, |(_, other)| other)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, control: &Control) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
+        let lost =
+            control.lose.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if lost.is_ok() {
+            return;
+        }
+        if control.silent.load(Ordering::Relaxed) {
+            continue;
         }
         if to.write_all(&buffer[..count]).await.is_err() {
             return;

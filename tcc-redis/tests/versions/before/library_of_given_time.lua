@@ -1,0 +1,2170 @@
+#!lua name=tcc_cea929039937aa76
+local OPERATIONS = {}
+-- Names of keys, and the arguments of the call.
+
+local GROUP = 'workers'
+
+local KEYS, ARGV
+local CLOCK, DUE, OPEN, PARKED, UNREADABLE, TAG
+
+-- The transaction a step is of.
+local TX, GID
+
+-- Keys that depend on what the record holds (a participant's queue, a business key) are declared by the
+-- caller as far as it knows them. One that is missing is neither read nor written: the step writes nothing
+-- and names it, and is sent again.
+local declared, missing
+
+local function key_of(suffix)
+  local key = TAG .. suffix
+  if declared[key] then
+    return key
+  end
+  missing[#missing + 1] = suffix
+end
+
+local taken
+
+-- What a call left here, even one that was killed, means nothing to the next.
+local function begin_call(keys, arguments)
+  KEYS, ARGV, taken = keys, arguments, 0
+  CLOCK, DUE, OPEN, PARKED, UNREADABLE = unpack(keys, 1, 5)
+  TAG = string.match(CLOCK, '^(.-}:)')
+  declared, missing = {}, {}
+end
+
+local function take()
+  taken = taken + 1
+  return ARGV[taken]
+end
+
+local function take_number()
+  return tonumber(take())
+end
+
+local function take_optional()
+  local text = take()
+  if text ~= '' then
+    return text
+  end
+end
+
+local function take_list(read)
+  local list = {}
+  for place = 1, take_number() do
+    list[place] = read()
+  end
+  return list
+end
+
+-- What cannot be read ends the step before anything is written.
+local function unreadable(field, why)
+  error({ field = field, why = why })
+end
+
+-- Time as the test's call gives it, in milliseconds.
+
+local function clock()
+  return take_number()
+end
+
+-- Moments: milliseconds in calculations, RFC 3339 in the record. `now` never goes back, whatever the
+-- server's clock does (§4 "Time").
+
+local DAY = 86400000
+
+local mark, now
+
+local function number_text(number)
+  return string.format('%d', number)
+end
+
+-- Each date is calculated once, and each moment written once a call.
+local days, dates, seconds, texts_of = {}, {}, {}, {}
+local CACHED_MAX = 4096
+local cached = 0
+
+local function read_clock()
+  mark = tonumber(redis.pcall('GET', CLOCK)) or 0
+  now = math.max(clock(), mark)
+  texts_of = {}
+  if cached > CACHED_MAX then
+    days, dates, seconds, cached = {}, {}, {}, 0
+  end
+end
+
+-- Howard Hinnant's civil_from_days and days_from_civil, for days that are not negative.
+local function date_of(day)
+  if dates[day] then
+    return dates[day]
+  end
+  local shifted = day + 719468
+  local era = math.floor(shifted / 146097)
+  local of_era = shifted - era * 146097
+  local leaps = math.floor(of_era / 1460) - math.floor(of_era / 36524) + math.floor(of_era / 146096)
+  local year = math.floor((of_era - leaps) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local from_march = math.floor((5 * of_year + 2) / 153)
+  local month = (from_march + 2) % 12 + 1
+  if month <= 2 then
+    year = year + 1
+  end
+  local of_month = of_year - math.floor((153 * from_march + 2) / 5) + 1
+  dates[day] = string.format('%04d-%02d-%02d', year + era * 400, month, of_month)
+  return dates[day]
+end
+
+-- Nothing if there is no such date.
+local function day_of(date)
+  if days[date] then
+    return days[date]
+  end
+  local year = tonumber(string.sub(date, 1, 4))
+  local month = tonumber(string.sub(date, 6, 7))
+  if month <= 2 then
+    year = year - 1
+  end
+  local era = math.floor(year / 400)
+  local of_era = year - era * 400
+  local of_year = math.floor((153 * ((month + 9) % 12) + 2) / 5) + string.sub(date, 9, 10) - 1
+  local of_eras = era * 146097 + of_era * 365 + math.floor(of_era / 4) - math.floor(of_era / 100)
+  local day = of_eras + of_year - 719468
+  if date_of(day) == date then
+    days[date] = day
+    cached = cached + 1
+  end
+  return days[date]
+end
+
+local function moment_text(millis)
+  if texts_of[millis] then
+    return texts_of[millis]
+  end
+  local second = math.floor(millis / 1000)
+  local text = seconds[second]
+  if not text then
+    local day = math.floor(second / 86400)
+    local rest = second - day * 86400
+    local hour, minute = math.floor(rest / 3600), math.floor(rest / 60) % 60
+    text = string.format('%sT%02d:%02d:%02d.', date_of(day), hour, minute, rest % 60)
+    seconds[second] = text
+    cached = cached + 1
+  end
+  text = string.format('%s%03dZ', text, millis - second * 1000)
+  texts_of[millis] = text
+  return text
+end
+
+local function moment_of(field, text)
+  local date, hour, minute, second, rest =
+    string.match(text or '', '^(%d%d%d%d%-%d%d%-%d%d)T(%d%d):(%d%d):(%d%d)%.(%d%d%d)Z$')
+  local day = date and day_of(date)
+  if not day or hour > '23' or minute > '59' or second > '59' then
+    unreadable(field, 'no moment')
+  end
+  local millis = day * DAY + hour * 3600000 + minute * 60000 + second * 1000 + rest
+  texts_of[millis] = text
+  return millis
+end
+
+-- A branch: some short fields of text in the record, such as
+--   01        inventory.reserve@1 call=1 arguments=24:9ae0daaf
+--   01.state  confirming succeeded held result=11:75c5dfeb
+-- The first is written once. The second is missing while nothing is known of the branch. `held` stands for
+-- the first claim, which is the record's own (`held` in the head) where a decider claimed several branches at
+-- once; `once` for a first claim that ended the branch. Any other claim has a field of its own. None of the
+-- fields is longer than what Redis keeps in its compact form of a hash, unless names are long.
+
+local HISTORY_MAX
+
+local SEEN = { succeeded = true, refused = true }
+local CAUSES = {
+  attempts_exhausted = true, ongoing_too_long = true, handler = true, undecodable = true,
+  unknown_action = true,
+}
+local CLOSED = { final = true, drive_again = true, parked = true }
+local UNDECIDED = { trying = true, tried = true, refused = true }
+local DIRECTION = { confirming = 'confirm', confirmed = 'confirm', cancelling = 'cancel', cancelled = 'cancel' }
+-- What is known of the try in each state; a branch may be cancelled whatever it was.
+local TRY_OF = { trying = '', tried = 'succeeded', refused = 'refused', confirming = 'succeeded', confirmed = 'succeeded' }
+local OPENED = { confirming = true, cancelling = true }
+local FINAL = { confirmed = true, cancelled = true }
+local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
+local NOBODY = '0000000000000000'
+local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'
+
+local ordinals = {}
+
+local function ordinal_text(place)
+  local text = ordinals[place]
+  if not text then
+    text = string.format('%02d', place)
+    if place <= 100 then
+      ordinals[place] = text
+    end
+  end
+  return text
+end
+
+-- The fields of a branch after its ordinal, and the words with values that each may hold, in the order they
+-- are written.
+local PARTS = { '', '.state', '.drive', '.wait' }
+local WORDS = {
+  [''] = { 'call', 'runner', 'arguments' },
+  ['.state'] = { 'attempts', 'result' },
+  ['.drive'] = { 'epoch', 'token', 'lease', 'closed' },
+  ['.wait'] = { 'next', 'claimed', 'ongoing', 'unhandled', 'parked', 'since' },
+}
+local TIMES = { next = true, lease = true, claimed = true, ongoing = true, unhandled = true, since = true }
+local NUMBERS = { attempts = true, epoch = true }
+local SHAPES = {
+  call = '^%d[%d.]*$',
+  runner = TOKEN,
+  arguments = SEAL,
+  result = SEAL,
+  attempts = '^%d+$',
+  epoch = '^%d+$',
+  token = TOKEN,
+  closed = '^[%l_]+$',
+  parked = '^[%l_]+$',
+}
+
+local function participant_of(action)
+  return (string.match(action, '^([%w._-]+)%.[%w_-]+@%d+$'))
+end
+
+local function allows(part, name)
+  for _, word in ipairs(WORDS[part]) do
+    if word == name then
+      return true
+    end
+  end
+end
+
+local function parse_words(field, part, text, branch)
+  for name, value in string.gmatch(text, '([^ =]+)=?(%S*)') do
+    if not allows(part, name) then
+      unreadable(field, 'no such word')
+    elseif TIMES[name] then
+      branch[name] = moment_of(field, value)
+    elseif name == 'closed' and string.find(value, '^rescheduled@') then
+      branch.closed = 'rescheduled'
+      branch.again = moment_of(field, string.sub(value, 13))
+    elseif not string.find(value, SHAPES[name]) then
+      unreadable(field, 'no such word')
+    else
+      branch[name] = NUMBERS[name] and tonumber(value) or value
+    end
+  end
+end
+
+-- Closed sets, and what must hold between a branch's own words.
+local function check_branch(field, branch)
+  local state, try = branch.state, branch.try
+  if not branch.participant then
+    unreadable(field, 'no action')
+  end
+  if not UNDECIDED[state] and not DIRECTION[state] then
+    unreadable(field, 'no such state')
+  end
+  if not branch.call or not branch.arguments or try and not SEEN[try] then
+    unreadable(field, 'call or try')
+  end
+  if TRY_OF[state] and TRY_OF[state] ~= (try or '') then
+    unreadable(field, 'state against try')
+  end
+  if branch.result and try ~= 'succeeded' then
+    unreadable(field .. '.state', 'result against try')
+  end
+  local claimed = branch.token ~= nil
+  if (branch.epoch > 0) ~= claimed or claimed ~= (branch.lease ~= nil or branch.closed ~= nil) then
+    unreadable(field .. '.drive', 'epoch against claim')
+  end
+  if UNDECIDED[state] and branch.token then
+    unreadable(field, 'state against claim')
+  end
+  if branch.closed and (branch.closed ~= 'rescheduled' and not CLOSED[branch.closed] or branch.lease) then
+    unreadable(field .. '.drive', 'closed')
+  end
+  if (branch.parked ~= nil) ~= (branch.since ~= nil) or branch.parked and not CAUSES[branch.parked] then
+    unreadable(field .. '.wait', 'parked')
+  end
+  if branch.parked and not OPENED[state] then
+    unreadable(field, 'state against parked')
+  end
+end
+
+-- What `held` and `once` say.
+local function take_first_claim(branch, word, head)
+  branch.attempts, branch.epoch = 1, 1
+  if word == 'once' then
+    branch.token, branch.closed = NOBODY, 'final'
+  elseif head.held then
+    branch.token, branch.lease = head.held.token, head.held.lease
+    branch.claimed = HISTORY_MAX > 0 and head.decided_at or nil
+  else
+    unreadable('held', 'missing')
+  end
+end
+
+local FIRST = { held = true, once = true }
+
+local function parse_state(field, text, branch, head)
+  local state, try, words = string.match(text, '^(%l+) (%l+)(.*)$')
+  if not state then
+    unreadable(field, 'no state')
+  end
+  branch.state = state
+  branch.try = try ~= 'unknown' and try or nil
+  local first, rest = string.match(words, '^ (%l+)(.*)$')
+  if FIRST[first] and not string.find(rest, '^=') then
+    take_first_claim(branch, first, head)
+    words = rest
+  end
+  parse_words(field, '.state', words, branch)
+end
+
+-- `texts` are the branch's fields by part.
+local function parse_branch(place, texts, head)
+  local field = ordinal_text(place)
+  local action, words = string.match(texts[''] or '', '^(%S+)(.*)$')
+  if not action then
+    unreadable(field, 'no branch')
+  end
+  -- When a branch that says nothing of it may be driven next: at once.
+  local branch = { attempts = 0, epoch = 0, next = head.decided_at or 0, state = 'trying' }
+  parse_words(field, '', words, branch)
+  if texts['.state'] then
+    parse_state(field .. '.state', texts['.state'], branch, head)
+  end
+  parse_words(field .. '.drive', '.drive', texts['.drive'] or '', branch)
+  parse_words(field .. '.wait', '.wait', texts['.wait'] or '', branch)
+  branch.place = place
+  branch.action = action
+  branch.participant = participant_of(action)
+  check_branch(field, branch)
+  return branch
+end
+
+-- Whether its claim goes without saying: how `held` and `once` say it.
+local function first_claim(branch, head)
+  if branch.epoch ~= 1 or branch.attempts ~= 1 then
+    return nil
+  end
+  if branch.closed == 'final' and branch.token == NOBODY and not branch.claimed then
+    return 'once'
+  end
+  local held = head.held
+  local own = HISTORY_MAX > 0 and head.decided_at or nil
+  if held and not branch.closed and branch.token == held.token and branch.lease == held.lease and branch.claimed == own then
+    return 'held'
+  end
+end
+
+-- The record's own claim: that of its first branch whose first claim still stands.
+local function held_of(branches)
+  for _, branch in ipairs(branches) do
+    if branch.epoch == 1 and branch.attempts == 1 and branch.token and not branch.closed then
+      return { token = branch.token, lease = branch.lease }
+    end
+  end
+end
+
+-- What is not written because it goes without saying.
+local function absent(name, head, first)
+  if name == 'next' then
+    return head.decided_at or 0
+  end
+  if first and (name == 'attempts' or name == 'epoch') then
+    return 1
+  end
+  return NUMBERS[name] and 0 or nil
+end
+
+-- A branch's field of a part; nothing if it would be empty.
+local function branch_text(branch, part, head)
+  local first = first_claim(branch, head)
+  local words = {}
+  if part == '' then
+    words = { branch.action }
+  elseif part == '.state' then
+    if branch.state == 'trying' then
+      return nil
+    end
+    words = { branch.state, branch.try or 'unknown', first }
+  elseif part == '.drive' and first then
+    return nil
+  end
+  for _, name in ipairs(WORDS[part]) do
+    local value = branch[name]
+    if value ~= absent(name, head, first) and not (first and name == 'claimed') then
+      if TIMES[name] then
+        value = moment_text(value)
+      elseif value == 'rescheduled' then
+        value = 'rescheduled@' .. moment_text(branch.again)
+      end
+      words[#words + 1] = name .. '=' .. value
+    end
+  end
+  if #words > 0 then
+    return table.concat(words, ' ')
+  end
+end
+
+-- The end of its lease, if it is leased.
+local function leased_until(branch)
+  if branch.token and not branch.closed and branch.lease > now then
+    return branch.lease
+  end
+end
+
+-- Whether phase two has work with it: open and not parked.
+local function is_drivable(branch)
+  return OPENED[branch.state] and not branch.parked
+end
+
+-- Payloads: JSON in a field of its own, its seal (length and checksum) among the branch's words. Whoever
+-- sends a payload seals it; whoever takes it out of the record looks whether it still is what was sealed.
+
+-- What the step writes beside the record's own fields; `false` deletes.
+local payloads
+
+local function field_of(place, name)
+  return ordinal_text(place) .. '.' .. name
+end
+
+local function set_text(place, name, text)
+  payloads[field_of(place, name)] = text
+end
+
+local function seal_of(payload)
+  return #payload .. ':' .. string.sub(redis.sha1hex(payload), 1, 8)
+end
+
+-- A branch's payload, as it was sealed.
+local function payload_of(branch, name)
+  local field = field_of(branch.place, name)
+  local payload = payloads[field] or redis.call('HGET', TX, field)
+  if not payload or seal_of(payload) ~= branch[name] then
+    unreadable(field, 'checksum')
+  end
+  return payload
+end
+
+local function sealed_bytes(seal)
+  return seal and tonumber(string.match(seal, '^%d+')) or 0
+end
+
+-- The record: a hash that a person can read, one field a fact, its branches in fields by ordinal.
+
+local FORMAT = '1'
+local HEAD = {
+  'format', 'name', 'key', 'initiator', 'state', 'decided', 'begun_at', 'deadline_at', 'lease_until',
+  'retention_ms', 'ended_at', 'branches', 'bells', 'held',
+}
+local MOMENTS = { begun_at = true, deadline_at = true, lease_until = true, ended_at = true }
+local REASONS = {
+  committed = true, aborted = true, panicked = true, dropped = true, deadline_passed = true,
+  initiator_lost = true, operator = true, unnamed_branch = true, unknown_outcome = true,
+  outcome_conflict = true, lost_branch = true, pending_call = true,
+}
+local STATES = {
+  trying = { decision = nil, final = false },
+  confirming = { decision = 'confirm', final = false },
+  confirmed = { decision = 'confirm', final = true },
+  cancelling = { decision = 'cancel', final = false },
+  cancelled = { decision = 'cancel', final = true },
+}
+local NAME = '^[%w._-]+$'
+local PART = 1000
+
+-- The record as it was read, and what the step does to it.
+local record, stored
+
+local function is_final(state)
+  return STATES[state].final
+end
+
+local function parse_bells(text)
+  local bells = {}
+  for bell in string.gmatch(text, '[^;]+') do
+    local name, count, again, entry = string.match(bell, '^ ?(%S+) rung=(%d+) again=(%S+) entry=(%d+-%d+)$')
+    if not name or not string.find(name, NAME) then
+      unreadable('bells', 'no bell')
+    end
+    bells[name] = { count = tonumber(count), again = moment_of('bells', again), entry = entry }
+  end
+  return bells
+end
+
+-- `2099-11-21T05:10:00.250Z confirm committed`, and by whom if not by the initiator.
+local function parse_decided(head)
+  local at, decision, reason, by = string.match(head.decided, '^(%S+) (%l+) ([%l_]+)(.*)$')
+  head.decided_by = head.initiator
+  if by and by ~= '' then
+    head.decided_by = string.match(by, '^ by ([%w._-]+)$')
+  end
+  if not at or not REASONS[reason] or not head.decided_by then
+    unreadable('decided', 'no decision')
+  end
+  head.decided_at = moment_of('decided', at)
+  head.decision = decision
+  head.reason = reason
+end
+
+local function decided_text(head)
+  if head.decision then
+    local by = head.decided_by ~= head.initiator and ' by ' .. head.decided_by or ''
+    return moment_text(head.decided_at) .. ' ' .. head.decision .. ' ' .. head.reason .. by
+  end
+end
+
+local function parse_held(text)
+  local token, lease = string.match(text, '^token=(%x+) lease=(%S+)$')
+  if not token or not string.find(token, TOKEN) then
+    unreadable('held', 'no claim')
+  end
+  return { token = token, lease = moment_of('held', lease) }
+end
+
+local function held_text(held)
+  return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
+end
+
+-- `2`, or `2 looked` once a sweep has looked at the transaction.
+local function parse_branches(head)
+  -- Five digits bound every loop over branches.
+  local count, looked = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)( ?%l*)$')
+  if not count or looked ~= '' and looked ~= ' looked' then
+    unreadable('branches', 'no number')
+  end
+  head.looked = looked ~= ''
+  return tonumber(count)
+end
+
+local function sorted_names(set)
+  local names = {}
+  for name in pairs(set) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
+
+local function bells_text(bells)
+  local parts = {}
+  for place, name in ipairs(sorted_names(bells)) do
+    local bell = bells[name]
+    local words = ' rung=' .. bell.count .. ' again=' .. moment_text(bell.again) .. ' entry=' .. bell.entry
+    parts[place] = name .. words
+  end
+  if #parts > 0 then
+    return table.concat(parts, '; ')
+  end
+end
+
+-- What must hold between the fields of the head.
+local function check_head(head)
+  if not string.find(head.name or '', NAME) then
+    unreadable('name', 'no name')
+  end
+  if not string.find(head.initiator or '', NAME) then
+    unreadable('initiator', 'no name')
+  end
+  if not string.find(head.retention_ms or '', '^%d+$') then
+    unreadable('retention_ms', 'no number')
+  end
+  local state = STATES[head.state]
+  if not state then
+    unreadable('state', 'no such state')
+  end
+  if head.decision ~= state.decision then
+    unreadable('decided', 'against state')
+  end
+  if state.final ~= (head.ended_at ~= nil) then
+    unreadable('ended_at', 'against state')
+  end
+  if head.bells and (not head.decision or state.final) then
+    unreadable('bells', 'against state')
+  end
+end
+
+-- What must hold between the head and the branches (invariants I1, I3 and I5).
+local function check_branches(head, branches)
+  local open = 0
+  for place, branch in ipairs(branches) do
+    local direction = DIRECTION[branch.state]
+    local allowed = direction == head.decision
+    if head.decision == 'confirm' and direction == 'cancel' then
+      allowed = branch.try == 'refused'
+    end
+    if not allowed then
+      unreadable(ordinal_text(place), 'against decision')
+    end
+    if not FINAL[branch.state] then
+      open = open + 1
+    end
+  end
+  if head.decision and is_final(head.state) ~= (open == 0) then
+    unreadable('state', 'against branches')
+  end
+end
+
+local function read_fields(names)
+  local values = {}
+  for first = 1, #names, PART do
+    local last = math.min(first + PART - 1, #names)
+    local part = redis.pcall('HMGET', TX, unpack(names, first, last))
+    if part.err then
+      unreadable('type', 'no hash')
+    end
+    for place = first, last do
+      local value = part[place - first + 1]
+      if value then
+        values[names[place]] = value
+        stored[names[place]] = value
+      end
+    end
+  end
+  return values
+end
+
+local function load()
+  local head = read_fields(HEAD)
+  if not head.format then
+    if redis.call('EXISTS', TX) == 0 then
+      return nil
+    end
+    unreadable('format', 'no format')
+  end
+  if head.format ~= FORMAT then
+    unreadable('format', 'another version')
+  end
+  if head.decided then
+    parse_decided(head)
+  end
+  check_head(head)
+  for name in pairs(MOMENTS) do
+    if head[name] or name ~= 'ended_at' then
+      head[name] = moment_of(name, head[name])
+    end
+  end
+  if head.held then
+    head.held = parse_held(head.held)
+  end
+  local count = parse_branches(head)
+  local fields = {}
+  for place = 1, count do
+    for _, part in ipairs(PARTS) do
+      fields[#fields + 1] = ordinal_text(place) .. part
+    end
+  end
+  local values = read_fields(fields)
+  local branches = {}
+  for place = 1, count do
+    local texts = {}
+    for _, part in ipairs(PARTS) do
+      texts[part] = values[ordinal_text(place) .. part]
+    end
+    branches[place] = parse_branch(place, texts, head)
+  end
+  check_branches(head, branches)
+  head.branches = branches
+  head.bells = parse_bells(head.bells or '')
+  return head
+end
+
+-- The fields of the record as they are to be stored.
+local function texts(head)
+  head.held = held_of(head.branches)
+  local fields = {}
+  for _, name in ipairs(HEAD) do
+    local value = head[name]
+    if MOMENTS[name] and value then
+      value = moment_text(value)
+    end
+    fields[name] = value
+  end
+  fields.decided = decided_text(head)
+  fields.held = held_text(head.held)
+  fields.branches = #head.branches .. (head.looked and ' looked' or '')
+  fields.bells = bells_text(head.bells)
+  for place, branch in ipairs(head.branches) do
+    for _, part in ipairs(PARTS) do
+      fields[ordinal_text(place) .. part] = branch_text(branch, part, head)
+    end
+  end
+  return fields
+end
+
+-- What a step does beside changing the record, and the one place that writes. Nothing is written before
+-- every key is declared and has its type.
+
+local LINE_BYTES_MAX = 256
+
+local due, rung, hushed
+local before = {}
+
+local function due_set(at)
+  due = { kind = 'set', at = at }
+end
+
+local function due_earlier(at)
+  due = { kind = 'earlier', at = at }
+end
+
+local function due_remove()
+  due = { kind = 'remove' }
+end
+
+-- Since when a branch is parked, if one is.
+local function parked_since(head)
+  local since
+  for _, branch in ipairs(head.branches) do
+    if branch.parked then
+      since = math.min(since or branch.since, branch.since)
+    end
+  end
+  return since
+end
+
+local function expires_at(head)
+  return head.ended_at + tonumber(head.retention_ms)
+end
+
+local function remember()
+  before = { ended_at = record and record.ended_at, bells = {} }
+  if record then
+    before.parked = parked_since(record)
+    for name, bell in pairs(record.bells) do
+      before.bells[name] = bell.entry
+    end
+  end
+end
+
+local plan
+
+local function write(kind, command, key, ...)
+  plan[#plan + 1] = { kind, command, key, ... }
+end
+
+local function plan_timer()
+  if due.kind == 'set' then
+    write('zset', 'ZADD', DUE, due.at, GID)
+  elseif due.kind == 'earlier' then
+    write('zset', 'ZADD', DUE, 'LT', due.at, GID)
+  elseif due.kind == 'remove' then
+    write('zset', 'ZREM', DUE, GID)
+  end
+end
+
+-- What outlives its first timer is listed, in the order of ids; what is younger is found by its timer alone.
+local function list_as_open()
+  if not record.looked then
+    write('zset', 'ZADD', OPEN, 0, GID)
+    record.looked = true
+  end
+end
+
+-- Time-to-live only on what is final (rule 13, I10), the business key's equal to its record's (rule 15).
+local function plan_lifetime()
+  local key = record.key and key_of('key:' .. record.name .. ':' .. record.key)
+  local holds = key and redis.pcall('GET', key) == GID
+  if record.ended_at then
+    local at = expires_at(record)
+    write('hash', 'PEXPIREAT', TX, at)
+    if holds then
+      write('string', 'PEXPIREAT', key, at)
+    end
+    if record.looked then
+      write('zset', 'ZREM', OPEN, GID)
+      record.looked = false
+    end
+  else
+    write('hash', 'PERSIST', TX)
+    if holds then
+      write('string', 'PERSIST', key)
+    end
+    list_as_open()
+  end
+end
+
+local function plan_indexes()
+  if due.kind == 'remove' and not record.ended_at then
+    list_as_open()
+  end
+  local parked = parked_since(record)
+  if parked and parked ~= before.parked then
+    write('zset', 'ZADD', PARKED, parked, GID)
+  end
+  if before.parked and not parked then
+    write('zset', 'ZREM', PARKED, GID)
+  end
+end
+
+-- Keys found to be of a type; nobody else changes one while the call lasts.
+local typed
+
+-- A record of more branches takes the long way.
+local QUICK_MAX = 100
+
+-- The fields of a kind: those of the head, then for each of `count` branches those of its parts. Each list is
+-- made once.
+local function fields_of(kind, count)
+  local list = kind[count]
+  if not list then
+    list = {}
+    for name in string.gmatch(kind.head, '%S+') do
+      list[#list + 1] = name
+    end
+    for place = 1, count do
+      for _, part in ipairs(kind.parts) do
+        list[#list + 1] = ordinal_text(place) .. part
+      end
+    end
+    kind[count] = list
+  end
+  return list
+end
+
+local function has_type(kind, key)
+  if typed[key] == kind then
+    return true
+  end
+  local found = redis.call('TYPE', key).ok
+  if found == kind then
+    typed[key] = kind
+  end
+  return found == kind or found == 'none'
+end
+
+-- Whether the keys are what they should be that the short way of a step writes.
+local function are_typed(history)
+  return has_type('zset', DUE) and (not history or has_type('list', history))
+end
+
+local function find_queues()
+  for _, names in ipairs({ rung, hushed }) do
+    for name in pairs(names) do
+      names[name] = key_of('ready:' .. name)
+    end
+  end
+end
+
+-- At most one message stands for a participant: the old one goes before the new one comes (§4
+-- "Doorbells"). A queue of another type loses the message, which costs only time (rule 8).
+local function write_messages()
+  for _, names in ipairs({ rung, hushed }) do
+    for name, queue in pairs(names) do
+      if not has_type('stream', queue) then
+        names[name] = nil
+        redis.call('HSET', UNREADABLE, 'ready:' .. name, 'another type')
+      elseif before.bells[name] then
+        redis.call('XACK', queue, GROUP, before.bells[name])
+        redis.call('XDEL', queue, before.bells[name])
+      end
+    end
+  end
+  for name, queue in pairs(rung) do
+    record.bells[name].entry = redis.call('XADD', queue, '*', 'gid', GID)
+  end
+end
+
+-- A call takes no more values than Lua's stack holds.
+local function call_in_parts(command, list)
+  for first = 1, #list, PART do
+    redis.call(command, TX, unpack(list, first, math.min(first + PART - 1, #list)))
+  end
+end
+
+local function write_record()
+  local set, deleted = {}, {}
+  local fields = texts(record)
+  for name in pairs(stored) do
+    if fields[name] == nil then
+      deleted[#deleted + 1] = name
+    end
+  end
+  for name, text in pairs(payloads) do
+    fields[name] = text or nil
+    if not text then
+      deleted[#deleted + 1] = name
+    end
+  end
+  for name, text in pairs(fields) do
+    if stored[name] ~= text then
+      set[#set + 1] = name
+      set[#set + 1] = text
+    end
+  end
+  call_in_parts('HSET', set)
+  call_in_parts('HDEL', deleted)
+end
+
+-- What happened, for people; nothing reads it back.
+local notes
+
+local function note(...)
+  if #notes < HISTORY_MAX then
+    notes[#notes + 1] = string.sub(moment_text(now) .. ' ' .. table.concat({ ... }, ' '), 1, LINE_BYTES_MAX)
+  end
+end
+
+-- Where the notes go, if there are any.
+local function find_history()
+  return #notes > 0 and key_of('history:' .. GID)
+end
+
+local function keep_notes(history, ended_at, expires)
+  local length
+  for first = 1, #notes, PART do
+    length = redis.call('RPUSH', history, unpack(notes, first, math.min(first + PART - 1, #notes)))
+  end
+  if length > HISTORY_MAX then
+    redis.call('LTRIM', history, -HISTORY_MAX, -1)
+  end
+  if ended_at then
+    redis.call('PEXPIREAT', history, expires)
+  elseif before.ended_at then
+    redis.call('PERSIST', history)
+  end
+end
+
+local function keep_time()
+  if now > mark then
+    redis.call('SET', CLOCK, number_text(now))
+  end
+end
+
+-- Rules that several operations share; `tcc_core::machine` says the same in Rust, and numbers are the
+-- rules' in DESIGN.md §3.
+
+local BELL_BASE, BELL_CAP = 1000, 60000
+
+-- What a step answers that went the short way: the caller knows the rest.
+local QUICK = 1
+
+local function refuse(...)
+  error({ refused = { ... } })
+end
+
+-- Rings once a step, however many of the participant's branches are why.
+local function ring(name)
+  if rung[name] then
+    return
+  end
+  local bell = record.bells[name] or { count = 0, entry = '0-0' }
+  local wait = math.min(BELL_BASE * 2 ^ bell.count, BELL_CAP)
+  record.bells[name] = { count = bell.count + 1, again = now + wait, entry = bell.entry }
+  hushed[name] = nil
+  rung[name] = true
+end
+
+local function hush(name)
+  record.bells[name] = nil
+  rung[name] = nil
+  hushed[name] = true
+end
+
+-- When someone must look next (I10).
+local function due_at()
+  if record.state == 'trying' then
+    return math.min(record.lease_until, record.deadline_at)
+  end
+  local earliest
+  for _, branch in ipairs(record.branches) do
+    if is_drivable(branch) then
+      -- While a message stands, nobody has anything to do.
+      local bell = record.bells[branch.participant]
+      local at = math.max(leased_until(branch) or branch.next, bell and bell.again or 0)
+      earliest = math.min(earliest or at, at)
+    end
+  end
+  return earliest
+end
+
+local function due_anew()
+  local at = due_at()
+  if at then
+    due_set(at)
+  else
+    due_remove()
+  end
+  return at
+end
+
+-- Whether a transaction is final is derived from its branches (rule 11); payloads go then, arguments of
+-- an unknown try excepted, which a late outcome would need (rule 6c).
+local function settle()
+  local drivable, open = false, false
+  for _, branch in ipairs(record.branches) do
+    open = open or not FINAL[branch.state]
+    drivable = drivable or is_drivable(branch)
+  end
+  if not open and record.ended_at then
+    return
+  end
+  if not open then
+    record.state = record.decision == 'confirm' and 'confirmed' or 'cancelled'
+    record.ended_at = now
+    note('ended', record.state)
+    for place, branch in ipairs(record.branches) do
+      if branch.result then
+        branch.result = nil
+        set_text(place, 'result', false)
+      end
+      if branch.try then
+        set_text(place, 'arguments', false)
+      end
+    end
+    for _, name in ipairs(sorted_names(record.bells)) do
+      hush(name)
+    end
+  end
+  if not drivable then
+    due_remove()
+  end
+end
+
+-- Epoch and attempt are counted when the claim is made (rules 10 and 11).
+local function open_claim(branch, token, lease_ms)
+  branch.epoch = branch.epoch + 1
+  branch.attempts = branch.attempts + 1
+  branch.token = token
+  branch.lease = now + lease_ms
+  branch.closed = nil
+  branch.claimed = HISTORY_MAX > 0 and now or nil
+  note('claimed', ordinal_text(branch.place), DIRECTION[branch.state], 'attempt', branch.attempts)
+end
+
+local function due_afresh(branch)
+  branch.attempts = 0
+  branch.next = now
+  branch.ongoing = nil
+  branch.unhandled = nil
+  branch.parked = nil
+  branch.since = nil
+end
+
+local function result_of(branch)
+  return branch.result and payload_of(branch, 'result') or ''
+end
+
+-- `bare` leaves out the arguments, which the caller has.
+local function drive(branch, bare)
+  local arguments = not bare and branch.arguments and payload_of(branch, 'arguments')
+  return {
+    branch.place, branch.action, DIRECTION[branch.state], number_text(branch.epoch), branch.attempts,
+    arguments and 1 or 0, arguments or '', branch.try or 'unknown', result_of(branch),
+    branch.ongoing and now - branch.ongoing or -1, branch.unhandled and now - branch.unhandled or -1,
+    branch.lease - now,
+  }
+end
+
+local function take_create()
+  if take() == '' then
+    return nil
+  end
+  return {
+    name = take(), key = take_optional(), initiator = take(), deadline_at = take_number(),
+    lease_ms = take_number(), retention_ms = take(),
+  }
+end
+
+-- Nothing is created at or after the deadline the caller carries (rule 3).
+local function create(new)
+  if now >= new.deadline_at then
+    refuse('too_late_to_create')
+  end
+  record = {
+    format = FORMAT, name = new.name, key = new.key, initiator = new.initiator, state = 'trying',
+    begun_at = now, deadline_at = new.deadline_at, lease_until = now + new.lease_ms,
+    retention_ms = new.retention_ms, branches = {}, bells = {},
+  }
+  due_set(due_at())
+  note('begun by', new.initiator)
+end
+
+local function take_report()
+  return { place = take_number(), try = take(), result = take(), seal = take() }
+end
+
+-- The first word of a try stands; a late one reopens its branch once (rule 6c).
+local function learn(report)
+  local branch = record.branches[report.place]
+  if not branch then
+    return 'lost'
+  end
+  if branch.try then
+    return branch.try == report.try and 'again' or 'conflict'
+  end
+  branch.try = report.try
+  if report.try == 'succeeded' then
+    branch.result = report.seal
+    set_text(report.place, 'result', report.result)
+  end
+  note('try of', ordinal_text(report.place), report.try)
+  if branch.state == 'trying' then
+    branch.state = report.try == 'succeeded' and 'tried' or 'refused'
+    return 'recorded'
+  end
+  if branch.state == 'cancelled' then
+    branch.state = 'cancelling'
+    due_afresh(branch)
+    if record.ended_at then
+      record.state = 'cancelling'
+      record.ended_at = nil
+    end
+    due_earlier(now)
+    ring(branch.participant)
+    note('reopened', ordinal_text(report.place))
+  end
+  return 'late'
+end
+
+-- The decision and what leads a worker to the work are one write (rules 1, 4 and 7).
+local function make_decision(direction, reason, by, inline)
+  record.decision = direction
+  record.reason = reason
+  record.decided_by = by
+  record.decided_at = now
+  record.state = direction == 'confirm' and 'confirming' or 'cancelling'
+  note('decided', direction, 'because', reason, 'by', by)
+  local others = {}
+  for place, branch in ipairs(record.branches) do
+    if direction == 'confirm' and branch.state == 'tried' then
+      branch.state = 'confirming'
+    else
+      branch.state = 'cancelling'
+    end
+    branch.next = now
+    if inline and inline.branches[place] then
+      open_claim(branch, inline.token, inline.lease_ms)
+    else
+      others[branch.participant] = true
+    end
+  end
+  for _, name in ipairs(sorted_names(others)) do
+    ring(name)
+  end
+  local at = due_at()
+  if at then
+    due_earlier(at)
+  else
+    due_remove()
+  end
+  settle()
+end
+
+do
+local quick, leave
+-- Begins a transaction in a call of its own. Same key, same answer (rule 15).
+
+local GID_SHAPE = '^%w+%-%d%d$'
+
+-- The state of the transaction that holds the business key, if that is another one that is kept.
+local function find_rival(key)
+  local holder = redis.pcall('GET', key)
+  if not holder then
+    return nil
+  end
+  if type(holder) ~= 'string' or not string.find(holder, GID_SHAPE) then
+    unreadable('key', 'no gid')
+  end
+  local rival = key_of('tx:' .. holder)
+  local state = rival and redis.pcall('HGET', rival, 'state')
+  if not state then
+    return nil
+  end
+  if not STATES[state] then
+    unreadable('key', 'its transaction cannot be read')
+  end
+  return holder, state
+end
+
+local function operate()
+  local new = take_create()
+  local again_after_cancel = take() == '1'
+  if record then
+    if record.initiator ~= new.initiator or record.name ~= new.name then
+      refuse('gid_taken')
+    end
+    return { 'ok', 'new' }
+  end
+  local key = new.key and key_of('key:' .. new.name .. ':' .. new.key)
+  if key then
+    local holder, state = find_rival(key)
+    if #missing > 0 then
+      return
+    end
+    if holder and not (again_after_cancel and state == 'cancelled') then
+      return { 'ok', 'taken', holder }
+    end
+  end
+  create(new)
+  if key then
+    write('string', 'SET', key, GID)
+  end
+  return { 'ok', 'new' }
+end
+
+OPERATIONS.begin = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Registers branches before their tries run, all or none (rules 3 and 6a).
+
+-- A branch's first field as it is to be stored, and its arguments.
+local function take_branch()
+  local line, arguments = take(), take()
+  local action, words = string.match(line, '^(%S+)(.*)$')
+  local said = {}
+  parse_words('', '', words, said)
+  return { call = said.call, runner = said.runner, action = action, arguments = arguments, seal = said.arguments }
+end
+
+local function find(call)
+  for _, branch in ipairs(record.branches) do
+    if branch.call == call then
+      return branch
+    end
+  end
+end
+
+local function payload_bytes()
+  local bytes = 0
+  for _, branch in ipairs(record.branches) do
+    bytes = bytes + sealed_bytes(branch.arguments) + sealed_bytes(branch.result)
+  end
+  return bytes
+end
+
+local function is_same(branch, new)
+  return branch.action == new.action and payload_of(branch, 'arguments') == new.arguments
+end
+
+local function check(branches, branches_max, bytes_max)
+  if record.decision then
+    refuse('already_decided', record.decision)
+  end
+  if now >= record.deadline_at then
+    refuse('deadline_passed')
+  end
+  local added, count, bytes = {}, 0, payload_bytes()
+  for _, new in ipairs(branches) do
+    local branch, twin = find(new.call), added[new.call]
+    local same = branch and is_same(branch, new)
+    if twin then
+      same = twin.action == new.action and twin.arguments == new.arguments
+    end
+    if not branch and not twin then
+      added[new.call] = new
+      count = count + 1
+      bytes = bytes + #new.arguments
+    elseif not same then
+      refuse('call_mismatch', new.call)
+    end
+  end
+  -- A repetition adds nothing, so that limits lowered since do not refuse it.
+  if count > 0 and #record.branches + count > branches_max then
+    refuse('too_many_branches', branches_max)
+  end
+  if count > 0 and bytes > bytes_max then
+    refuse('too_many_payload_bytes', bytes_max)
+  end
+end
+
+local function add(new)
+  local place = #record.branches + 1
+  local branch = {
+    place = place, call = new.call, runner = new.runner, action = new.action, state = 'trying',
+    participant = participant_of(new.action), arguments = new.seal, attempts = 0, epoch = 0,
+    next = 0,
+  }
+  record.branches[place] = branch
+  set_text(place, 'arguments', new.arguments)
+  note('registered', ordinal_text(place), new.action)
+  return branch
+end
+
+local ADDED = { head = '', parts = { '', '.arguments' } }
+
+-- The record's first branches, where there is no record yet.
+local function quick()
+  local new = take_create()
+  local distinct, branches_max, bytes_max, count = take(), take_number(), take_number(), take_number()
+  if not new or distinct ~= '1' or count > math.min(branches_max, QUICK_MAX) or now >= new.deadline_at or redis.call('EXISTS', TX) == 1 then
+    return nil
+  end
+  local lease_until = now + new.lease_ms
+  local fields, set, bytes = fields_of(ADDED, count), {}, 0
+  for at = 1, 2 * count do
+    local text = ARGV[taken + at]
+    set[2 * at - 1], set[2 * at] = fields[at], text
+    if at % 2 == 0 then
+      bytes = bytes + #text
+    end
+  end
+  if new.key then
+    set[4 * count + 1], set[4 * count + 2] = 'key', new.key
+  end
+  local history
+  if HISTORY_MAX > 0 then
+    note('begun by', new.initiator)
+    for place = 1, count do
+      note('registered', ordinal_text(place), string.match(set[4 * place - 2], '^%S+'))
+    end
+    history = find_history()
+  end
+  if bytes > bytes_max or #missing > 0 or not are_typed(history) then
+    return nil
+  end
+  redis.call('HSET', TX, 'format', FORMAT, 'name', new.name, 'initiator', new.initiator, 'state', 'trying',
+    'begun_at', moment_text(now), 'deadline_at', moment_text(new.deadline_at),
+    'lease_until', moment_text(lease_until), 'retention_ms', new.retention_ms, 'branches', count .. '', unpack(set))
+  redis.call('ZADD', DUE, number_text(math.min(lease_until, new.deadline_at)), GID)
+  if history then
+    keep_notes(history)
+  end
+  return QUICK
+end
+
+-- A call made twice is one branch (rule 16).
+local function operate()
+  local new = take_create()
+  -- Whether no call comes twice matters only to the short way.
+  take()
+  local branches_max, bytes_max = take_number(), take_number()
+  local branches = take_list(take_branch)
+  if not record then
+    if not new then
+      refuse('not_found')
+    end
+    create(new)
+  end
+  check(branches, branches_max, bytes_max)
+  local answers = {}
+  for place, asked in ipairs(branches) do
+    local branch = find(asked.call)
+    local yours = not branch or branch.runner == asked.runner
+    branch = branch or add(asked)
+    answers[place] = { branch.place, yours and 1 or 0, branch.try or 'unknown', result_of(branch) }
+  end
+  return { 'ok', answers }
+end
+
+OPERATIONS.register = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Records what tries came to, whenever it becomes known (rule 6c).
+
+local function operate()
+  local reports = take_list(take_report)
+  if not record then
+    refuse('not_found')
+  end
+  local answers = {}
+  for place, report in ipairs(reports) do
+    answers[place] = learn(report)
+  end
+  return { 'ok', answers }
+end
+
+OPERATIONS.report = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Decides, once (rules 1, 4, 6c and 7).
+
+-- Why a commit must cancel instead.
+local function objection(heard, conflict, lost)
+  if now >= record.deadline_at then
+    return 'deadline_passed'
+  end
+  if conflict then
+    return 'outcome_conflict'
+  end
+  if #lost > 0 then
+    return 'lost_branch'
+  end
+  local named, unknown = {}, false
+  for _, report in ipairs(heard) do
+    named[report.place] = true
+    unknown = unknown or report.try == ''
+  end
+  for place in ipairs(record.branches) do
+    if not named[place] then
+      return 'unnamed_branch'
+    end
+  end
+  if unknown then
+    return 'unknown_outcome'
+  end
+end
+
+-- Claims every branch that was heard of.
+local ALL = '*'
+
+local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = { '.state' } }
+local WRITTEN = { head = '', parts = { '.state', '.result' } }
+
+-- A commit before the deadline whose branches all succeeded, and are driven by the caller.
+local function quick()
+  local direction, reason, by, create, count = unpack(ARGV, taken + 1, taken + 4)
+  count = tonumber(ARGV[taken + 5])
+  if direction ~= 'confirm' or create ~= '' or count == 0 or count > QUICK_MAX then
+    return nil
+  end
+  local heard = taken + 5
+  local claim = heard + 4 * count
+  local token = ARGV[claim + 1]
+  if token == '' or ARGV[claim + 3] ~= '1' or ARGV[claim + 4] ~= ALL then
+    return nil
+  end
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
+  if found.err or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
+    return nil
+  end
+  local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
+  -- Moments of one length sort as they follow each other.
+  if #(found[3] or '') ~= #at_text or found[3] <= at_text then
+    return nil
+  end
+  local lease = moment_text(now + lease_ms)
+  local fields, set = fields_of(WRITTEN, count), {}
+  for place = 1, count do
+    local one = heard + 4 * (place - 1)
+    if found[5 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
+      return nil
+    end
+    local at = 4 * (place - 1)
+    set[at + 1], set[at + 2] = fields[2 * place - 1], 'confirming succeeded held result=' .. ARGV[one + 4]
+    set[at + 3], set[at + 4] = fields[2 * place], ARGV[one + 3]
+  end
+  local history
+  if HISTORY_MAX > 0 then
+    for place = 1, count do
+      note('try of', ordinal_text(place), 'succeeded')
+    end
+    note('decided confirm because', reason, 'by', by)
+    for place = 1, count do
+      note('claimed', ordinal_text(place), 'confirm attempt 1')
+    end
+    history = find_history()
+  end
+  if #missing > 0 or not are_typed(history) then
+    return nil
+  end
+  local decided = at_text .. ' confirm ' .. reason
+  if by ~= found[5] then
+    decided = decided .. ' by ' .. by
+  end
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', 'token=' .. token .. ' lease=' .. lease, unpack(set))
+  -- The timer stands at one of these already, or before.
+  if found[4] > lease and found[3] > lease then
+    redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
+  end
+  if history then
+    keep_notes(history)
+  end
+  return QUICK
+end
+
+local function take_inline(heard)
+  local token = take()
+  if token == '' then
+    return nil
+  end
+  local inline = { token = token, lease_ms = take_number(), bare = take() == '1', branches = {} }
+  local count = take()
+  if count == ALL then
+    for _, report in ipairs(heard) do
+      inline.branches[report.place] = true
+    end
+  else
+    for _ = 1, tonumber(count) do
+      inline.branches[take_number()] = true
+    end
+  end
+  return inline
+end
+
+local function operate()
+  local direction, reason, by = take(), take(), take()
+  local new = take_create()
+  local heard = take_list(take_report)
+  local inline = take_inline(heard)
+  if not record then
+    if not new or direction ~= 'cancel' then
+      refuse('not_found')
+    end
+    create(new)
+  end
+  local lost, conflict = {}, false
+  for _, report in ipairs(heard) do
+    local learned
+    if report.try ~= '' then
+      learned = learn(report)
+    elseif not record.branches[report.place] then
+      learned = 'lost'
+    end
+    if learned == 'lost' then
+      lost[#lost + 1] = report.place
+    end
+    conflict = conflict or learned == 'conflict'
+  end
+  if not record.decision then
+    local against = direction == 'confirm' and objection(heard, conflict, lost)
+    make_decision(against and 'cancel' or direction, against or reason, by, inline)
+  end
+  local drives = {}
+  for _, branch in ipairs(record.branches) do
+    if inline and branch.token == inline.token and leased_until(branch) and OPENED[branch.state] then
+      drives[#drives + 1] = drive(branch, inline.bare)
+    end
+  end
+  return { 'ok', record.decision, record.reason, record.decided_by, record.decided_at, record.state, drives, lost,
+  }
+end
+
+OPERATIONS.decide = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Takes a participant's open, due and unleased branches, and its message (rules 10 and 11).
+
+local function operate()
+  local participant, token, lease_ms = take(), take(), take_number()
+  if not record then
+    refuse('not_found')
+  end
+  if not record.decision then
+    refuse('not_decided')
+  end
+  -- A repetition takes no more than the first sending did, and leaves what was rung since (rule 14).
+  local repeated = false
+  for _, branch in ipairs(record.branches) do
+    repeated = repeated or branch.participant == participant and branch.token == token
+  end
+  local drives = {}
+  for _, branch in ipairs(record.branches) do
+    local takes = branch.participant == participant and is_drivable(branch)
+    if repeated then
+      takes = takes and branch.token == token and leased_until(branch)
+    else
+      takes = takes and not leased_until(branch) and branch.next <= now
+      if takes then
+        open_claim(branch, token, lease_ms)
+      end
+    end
+    if takes then
+      drives[#drives + 1] = drive(branch)
+    end
+  end
+  if not repeated then
+    hush(participant)
+    -- Without its message, a branch that was not taken may be due before the timer says so.
+    local at = due_at()
+    if at then
+      due_earlier(at)
+    end
+  end
+  return { 'ok', drives, record.decision, record.reason }
+end
+
+OPERATIONS.claim = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Prolongs claims that still stand (rule 11).
+
+local function take_claim()
+  return { place = take_number(), epoch = take() }
+end
+
+local function operate()
+  local token, lease_ms = take(), take_number()
+  local claims = take_list(take_claim)
+  if not record then
+    refuse('not_found')
+  end
+  local answers = {}
+  for place, claim in ipairs(claims) do
+    local branch = record.branches[claim.place]
+    local stands = branch and number_text(branch.epoch) == claim.epoch
+    if stands and branch.token == token and not branch.closed then
+      branch.lease = math.max(branch.lease, now + lease_ms)
+      answers[place] = 1
+    else
+      answers[place] = 0
+    end
+  end
+  return { 'ok', answers }
+end
+
+OPERATIONS.renew = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Prolongs the initiator's lease while nothing is decided (rule 12).
+
+local function operate()
+  local lease_ms = take_number()
+  if not record then
+    refuse('not_found')
+  end
+  if record.decision then
+    return { 'ok', record.decision }
+  end
+  record.lease_until = math.max(record.lease_until, now + lease_ms)
+  return { 'ok', '' }
+end
+
+OPERATIONS.keep_alive = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Closes epochs, each once (rule 11), every branch on its own (rule 9).
+
+local function take_drive()
+  local drive = { place = take_number(), epoch = take(), direction = take(), how = take(), seen = take() }
+  if drive.how ~= 'done' then
+    drive.after_ms, drive.error = take_number(), take()
+  end
+  return drive
+end
+
+-- How the epoch was closed, as it is answered.
+local function answer_of(closed, again)
+  return { 'closed', closed, again or 0 }
+end
+
+-- How long the drive took, where its own claim says.
+local function duration(branch, current)
+  return current and branch.claimed and now - branch.claimed .. ' ms' or 'unknown time'
+end
+
+local function close_claim(branch, closed, again)
+  branch.closed = closed
+  branch.lease = nil
+  if closed == 'final' then
+    branch.token = NOBODY
+    branch.claimed = nil
+  end
+  branch.again = again
+  return answer_of(closed, again)
+end
+
+-- The effect did happen, whoever holds the claim by now; but a drive that knew less than the record must
+-- run again (rule 11).
+local function complete(branch, drive, current)
+  if drive.seen ~= (branch.try or 'unknown') then
+    if current then
+      due_afresh(branch)
+      close_claim(branch, 'drive_again')
+      due_earlier(now)
+      ring(branch.participant)
+    end
+    return answer_of('drive_again')
+  end
+  branch.state = branch.state == 'confirming' and 'confirmed' or 'cancelled'
+  branch.parked = nil
+  branch.since = nil
+  branch.ongoing = nil
+  branch.unhandled = nil
+  note(branch.state, ordinal_text(drive.place), 'after', duration(branch, current))
+  -- A newer claim is its holder's to close: its handler may still run (I4).
+  if current then
+    close_claim(branch, 'final')
+  end
+  return answer_of('final')
+end
+
+local function park(branch, drive)
+  branch.parked = drive.seen
+  branch.since = now
+  set_text(branch.place, 'error', drive.error)
+  note('parked', ordinal_text(drive.place), drive.seen, 'after', duration(branch, true))
+  return close_claim(branch, 'parked')
+end
+
+local function reschedule(branch, drive)
+  if drive.how == 'failed' then
+    set_text(branch.place, 'error', drive.error)
+    branch.ongoing = nil
+    branch.unhandled = nil
+  else
+    -- The attempt is given back (rule 10).
+    branch.attempts = math.max(branch.attempts - 1, 0)
+  end
+  if drive.how == 'ongoing' then
+    branch.ongoing = branch.ongoing or now
+    branch.unhandled = nil
+  elseif drive.how == 'unhandled' then
+    branch.unhandled = branch.unhandled or now
+  end
+  branch.next = now + drive.after_ms
+  note(drive.how, ordinal_text(drive.place), 'after', duration(branch, true), 'again at', moment_text(branch.next))
+  due_earlier(due.kind == 'earlier' and math.min(due.at, branch.next) or branch.next)
+  return close_claim(branch, 'rescheduled', branch.next)
+end
+
+local function close_one(drive)
+  local branch = record.branches[drive.place]
+  if not branch then
+    return { 'refused', 'no_such_branch', drive.place }
+  end
+  local current = branch.token and number_text(branch.epoch) == drive.epoch
+  if current and branch.closed then
+    return answer_of(branch.closed, branch.again)
+  end
+  if DIRECTION[branch.state] ~= drive.direction then
+    return { 'refused', 'wrong_direction', drive.place }
+  end
+  if FINAL[branch.state] and (current or drive.how == 'done') then
+    if current then
+      close_claim(branch, 'final')
+    end
+    return answer_of('final')
+  end
+  if drive.how == 'done' then
+    return complete(branch, drive, current)
+  end
+  if not current then
+    return { 'refused', 'stale_epoch', drive.place }
+  end
+  if drive.how == 'park' then
+    return park(branch, drive)
+  end
+  return reschedule(branch, drive)
+end
+
+local WATCHED = { head = 'state branches retention_ms key bells decided', parts = { '.state' } }
+local WRITTEN = { head = '', parts = { '.state' } }
+local GONE = { head = 'held', parts = { '.arguments', '.result' } }
+-- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
+local HELD = {
+  confirming = { succeeded = 'confirming succeeded held result=' },
+  cancelling = { succeeded = 'cancelling succeeded held result=', refused = 'cancelling refused held' },
+}
+
+-- All branches of the record end with this call, each by the drive that holds it.
+local function quick()
+  local count = tonumber(ARGV[taken + 1])
+  if count == 0 or count > QUICK_MAX then
+    return nil
+  end
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
+  if found.err or not HELD[found[1]] or found[2] ~= count .. '' or not found[3] or found[4] or found[5] then
+    return nil
+  end
+  local was, direction = found[1], DIRECTION[found[1]]
+  local state = was == 'confirming' and 'confirmed' or 'cancelled'
+  local fields, set, places = fields_of(WRITTEN, count), {}, {}
+  local one = taken + 1
+  for _ = 1, count do
+    local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
+    one = one + 5
+    place = tonumber(place)
+    local line, held = found[6 + place], HELD[was][seen]
+    if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
+      return nil
+    end
+    if string.sub(line, 1, #held) ~= held then
+      return nil
+    end
+    places[place] = true
+    set[2 * place - 1], set[2 * place] = fields[place], state .. ' ' .. seen .. ' once'
+  end
+  local expires = now + tonumber(found[3])
+  local history
+  if HISTORY_MAX > 0 then
+    local since = moment_of('decided', string.sub(found[6] or '', 1, 24))
+    for place = 1, count do
+      note(state, ordinal_text(place), 'after', now - since .. ' ms')
+    end
+    note('ended', state)
+    history = find_history()
+  end
+  if #missing > 0 or not are_typed(history) then
+    return nil
+  end
+  redis.call('HSET', TX, 'state', state, 'ended_at', moment_text(now), unpack(set))
+  redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
+  redis.call('PEXPIREAT', TX, number_text(expires))
+  redis.call('ZREM', DUE, GID)
+  if history then
+    keep_notes(history, true, number_text(expires))
+  end
+  return QUICK
+end
+
+local function operate()
+  local drives = take_list(take_drive)
+  if not record then
+    refuse('not_found')
+  end
+  if not record.decision then
+    refuse('not_decided')
+  end
+  local answers = {}
+  for place, one in ipairs(drives) do
+    answers[place] = close_one(one)
+  end
+  settle()
+  return { 'ok', record.state, answers }
+end
+
+OPERATIONS.close = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Does what a transaction's timer stands for, and sets the timer anew (rules 7, 8, 10 and 12).
+
+local LOOK_AGAIN = 60000
+
+-- What cannot be read is moved on and listed with its cause, so that it holds up nothing else (§4).
+local function leave(cause)
+  redis.pcall('ZADD', DUE, now + LOOK_AGAIN, GID)
+  redis.pcall('ZADD', PARKED, 'NX', now, GID)
+  redis.pcall('HSET', UNREADABLE, GID, cause.field .. ': ' .. cause.why)
+end
+
+local function check_payloads()
+  for _, branch in ipairs(record.branches) do
+    if is_drivable(branch) and branch.arguments then
+      payload_of(branch, 'arguments')
+    end
+    if is_drivable(branch) and branch.result then
+      payload_of(branch, 'result')
+    end
+  end
+end
+
+-- What was unreadable and is not any more is no longer listed.
+local function forget_trouble()
+  if redis.call('HEXISTS', UNREADABLE, GID) == 0 then
+    return
+  end
+  write('hash', 'HDEL', UNREADABLE, GID)
+  local parked = record and parked_since(record)
+  if parked then
+    write('zset', 'ZADD', PARKED, parked, GID)
+  else
+    write('zset', 'ZREM', PARKED, GID)
+  end
+end
+
+local function overdue()
+  if now >= record.deadline_at then
+    return 'deadline_passed'
+  end
+  if now >= record.lease_until then
+    return 'initiator_lost'
+  end
+end
+
+local function ring_due()
+  local waiting = {}
+  for _, branch in ipairs(record.branches) do
+    local bell = record.bells[branch.participant]
+    local due_now = is_drivable(branch) and not leased_until(branch) and branch.next <= now
+    if due_now and (not bell or bell.again <= now) then
+      waiting[branch.participant] = true
+    end
+  end
+  local names = sorted_names(waiting)
+  for _, name in ipairs(names) do
+    ring(name)
+  end
+  return #names
+end
+
+local function operate()
+  local by = take()
+  if not record then
+    due_remove()
+    write('zset', 'ZREM', OPEN, GID)
+    write('zset', 'ZREM', PARKED, GID)
+    write('hash', 'HDEL', UNREADABLE, GID)
+    return { 'refused', { 'not_found' } }
+  end
+  check_payloads()
+  forget_trouble()
+  if not record.ended_at then
+    list_as_open()
+  end
+  local reason, count = '', 0
+  if record.state == 'trying' then
+    reason = overdue() or ''
+    if reason ~= '' then
+      make_decision('cancel', reason, by)
+      count = #sorted_names(rung)
+    end
+  else
+    count = ring_due()
+  end
+  return { 'ok', reason, count, due_anew() or -1 }
+end
+
+OPERATIONS.sweep = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Sets parked branches going again, in the decision's direction.
+
+local function operate()
+  local asked = take_list(take_number)
+  if not record then
+    refuse('not_found')
+  end
+  local wanted = {}
+  for _, place in ipairs(asked) do
+    if not record.branches[place] then
+      refuse('no_such_branch', place)
+    end
+    wanted[place] = true
+  end
+  local names, count = {}, 0
+  for place, branch in ipairs(record.branches) do
+    if branch.parked and (#asked == 0 or wanted[place]) then
+      due_afresh(branch)
+      note('redriven', ordinal_text(place))
+      names[branch.participant] = true
+      count = count + 1
+    end
+  end
+  if count == 0 then
+    refuse('not_parked')
+  end
+  for _, name in ipairs(sorted_names(names)) do
+    ring(name)
+  end
+  due_earlier(now)
+  return { 'ok', count }
+end
+
+OPERATIONS.redrive = { quick = quick, operate = operate, leave = leave }
+end
+-- Runs the steps of the call one by one. Each writes what it did or nothing, and fails alone.
+
+local function check_types()
+  for _, step in ipairs(plan) do
+    if not has_type(step[1], step[3]) then
+      unreadable(string.sub(step[3], #TAG + 1), 'another type')
+    end
+  end
+end
+
+local function commit()
+  local history = find_history()
+  if record then
+    if before.ended_at ~= record.ended_at then
+      plan_lifetime()
+    end
+    plan_indexes()
+  end
+  plan_timer()
+  find_queues()
+  if #missing > 0 then
+    return false
+  end
+  check_types()
+  if history and not has_type('list', history) then
+    unreadable(string.sub(history, #TAG + 1), 'another type')
+  end
+  write_messages()
+  if record then
+    write_record()
+  end
+  for _, step in ipairs(plan) do
+    redis.call(unpack(step, 2))
+  end
+  if history then
+    keep_notes(history, record.ended_at, record.ended_at and expires_at(record))
+  end
+  return true
+end
+
+local function slow(operate)
+  record, stored, payloads, plan, notes, missing = nil, {}, {}, {}, {}, {}
+  due, rung, hushed, before = { kind = 'keep' }, {}, {}, {}
+  record = load()
+  remember()
+  local answer = operate()
+  if not commit() then
+    return { 'need', missing }
+  end
+  return answer
+end
+
+-- Most steps find what they expect, and take the short way. One that does not has written nothing, and
+-- takes the long way, which knows every rule.
+local function step(operation)
+  if not operation.quick then
+    return slow(operation.operate)
+  end
+  local first = taken
+  notes, missing, before = {}, {}, {}
+  local answer = operation.quick()
+  if not answer then
+    taken = first
+    answer = slow(operation.operate)
+  end
+  return answer
+end
+
+local function answer_to(problem, operation)
+  -- A command that Redis refused, or a mistake of the script's own.
+  local failure = type(problem) == 'string' and problem or problem.err
+  if failure then
+    return { 'failed', failure }
+  end
+  if problem.refused then
+    return { 'refused', problem.refused }
+  end
+  if operation.leave then
+    operation.leave(problem)
+  end
+  return { 'unreadable', problem.field, problem.why }
+end
+
+-- The step that runs, the place its arguments end at, and what is answered: the time, then a step's answer
+-- each.
+local place, operation, last, answers
+
+local function run_from_here(count, transactions)
+  while place <= count do
+    operation = OPERATIONS[take()]
+    last = taken + 1 + take_number()
+    TX = KEYS[transactions + place]
+    GID = string.sub(TX, #TAG + 4)
+    answers[place + 1] = step(operation)
+    taken = last
+    place = place + 1
+  end
+end
+
+local function run(keys, arguments)
+  begin_call(keys, arguments)
+  read_clock()
+  HISTORY_MAX, typed = take_number(), {}
+  local transactions = 5 + take_number()
+  for at = 6, transactions do
+    declared[KEYS[at]] = true
+  end
+  local count = take_number()
+  place, answers = 1, { now }
+  while place <= count do
+    local ok, problem = pcall(run_from_here, count, transactions)
+    if not ok then
+      answers[place + 1] = answer_to(problem, operation)
+      taken = last
+      place = place + 1
+    end
+  end
+  keep_time()
+  return answers
+end
+
+-- What time it is, and which timers have run out.
+
+local function look(keys, arguments)
+  begin_call(keys, arguments)
+  read_clock()
+  return { now, redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, take()) }
+end
+
+-- Creates the consumer group of each queue, from the first message on, where it is missing. Answers with
+-- the places of queues that are no streams.
+
+local function groups(keys)
+  local strange = {}
+  for place, queue in ipairs(keys) do
+    local found = redis.call('TYPE', queue).ok
+    if found ~= 'stream' and found ~= 'none' then
+      strange[#strange + 1] = place
+    else
+      local made = redis.pcall('XGROUP', 'CREATE', queue, GROUP, '0', 'MKSTREAM')
+      if made.err and not string.find(made.err, 'BUSYGROUP') then
+        return made
+      end
+    end
+  end
+  return strange
+end
+
+-- Writes what the namespace is on its first start, and answers with what it is (rule 17).
+
+local function namespace(keys, arguments)
+  local meta = keys[1]
+  if redis.call('EXISTS', meta) == 0 then
+    redis.call('HSET', meta, 'schema', arguments[1], 'shards', arguments[2], 'created_at', arguments[3])
+  end
+  return redis.call('HMGET', meta, 'schema', 'shards')
+end
+
+-- Tries every command the library uses, on a key of its own that is gone afterwards. Permissions are tried,
+-- not guessed (§5 "Preflight").
+
+local function try(command, ...)
+  local answer = redis.pcall(command, ...)
+  if type(answer) == 'table' and answer.err then
+    error({ command = command, cause = answer.err })
+  end
+  return answer
+end
+
+local function clear(key)
+  try('DEL', key)
+end
+
+local function try_all(key)
+  try('TIME')
+  try('SET', key, '1')
+  try('GET', key)
+  clear(key)
+  try('HSET', key, 'field', '1')
+  try('HMGET', key, 'field')
+  try('HGET', key, 'field')
+  try('HGETALL', key)
+  try('HEXISTS', key, 'field')
+  try('HDEL', key, 'other')
+  try('TYPE', key)
+  try('EXISTS', key)
+  try('PEXPIREAT', key, '99999999999999')
+  try('PERSIST', key)
+  clear(key)
+  try('ZADD', key, 'LT', 1, 'member')
+  try('ZRANGE', key, '-inf', '+inf', 'BYSCORE', 'LIMIT', 0, 1)
+  try('ZREM', key, 'member')
+  try('RPUSH', key, '1')
+  try('LTRIM', key, 0, 1)
+  clear(key)
+  try('XGROUP', 'CREATE', key, GROUP, '0', 'MKSTREAM')
+  local entry = try('XADD', key, '*', 'gid', '-')
+  try('XREADGROUP', 'GROUP', GROUP, 'rehearsal', 'COUNT', 1, 'STREAMS', key, '>')
+  try('XPENDING', key, GROUP, 'IDLE', 60000, '-', '+', 1)
+  try('XINFO', 'CONSUMERS', key, GROUP)
+  try('XGROUP', 'DELCONSUMER', key, GROUP, 'rehearsal')
+  try('XACK', key, GROUP, entry)
+  try('XDEL', key, entry)
+end
+
+local function rehearse(keys)
+  local key = keys[1]
+  local ok, failed = pcall(try_all, key)
+  redis.pcall('DEL', key)
+  if ok then
+    return { 'ok' }
+  end
+  return { failed.command, failed.cause }
+end
+
+redis.register_function{ function_name = 'tcc_cea929039937aa76_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_cea929039937aa76_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cea929039937aa76_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cea929039937aa76_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cea929039937aa76_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cea929039937aa76_rehearse', callback = rehearse, flags = { 'allow-oom' } }
