@@ -147,8 +147,8 @@ async fn attempt(open: OpenTransaction, desk: &Desk, amount: u64) -> Result<Dire
     desk.point("first-try").await;
     tried = tried && open.call("to.move@1", &amount).await.is_ok();
     if tried {
-        open.commit().await.map(|()| Direction::Confirm)
+        open.commit().await.map(|_| Direction::Confirm)
     } else {
-        open.cancel().await.map(|()| Direction::Cancel)
+        open.cancel().await.map(|_| Direction::Cancel)
     }
 }
