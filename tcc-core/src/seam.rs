@@ -5,6 +5,7 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -131,6 +132,11 @@ impl<T: Send + 'static> Task<T> {
 
 /// Waits for a future, no longer than this.
 pub(crate) async fn within<T>(seam: &dyn Seam, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(work);
+    // What is ready at once needs no timer.
+    if let Poll::Ready(value) = futures_util::poll!(work.as_mut()) {
+        return Some(value);
+    }
     tokio::select! {
         biased;
         value = work => Some(value),

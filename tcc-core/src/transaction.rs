@@ -17,7 +17,7 @@ use crate::{
     outcome::{Keyed, Outcome},
     record::{Direction, Reason},
     runtime::{Awaited, Shared, chain},
-    seam::{Ended, within},
+    seam::within,
     store::StoreErrorKind,
     tx::{self, BegunHow, Deciding, Settled, Tx, TxInner},
 };
@@ -331,9 +331,9 @@ impl OpenTransaction {
         match self.tx.inner.decide(direction, reason) {
             None => Err(self.error(Kind::Lost, "the transaction was decided before".into())),
             Some(Deciding::Nothing) => Ok(None),
-            Some(Deciding::Task(mut task, ended)) => match task.join().await {
-                Ended::Done(settled) => Ok(Some((settled?, ended))),
-                Ended::Panicked(_) | Ended::Aborted => Err(self
+            Some(Deciding::Task(settled, ended)) => match settled.await {
+                Ok(settled) => Ok(Some((settled?, ended))),
+                Err(_) => Err(self
                     .error(Kind::Undecided, "the decision's task was stopped; ask for the outcome".into())),
             },
         }

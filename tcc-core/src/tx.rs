@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::{
@@ -434,7 +434,8 @@ impl TxInner {
     }
 
     /// Decides, in a task of its own: once sent, a decision is pursued whoever waits for it. Gives the
-    /// decision that stands, and where to hear of the transaction's end if it comes about in this process.
+    /// decision that stands, and where to hear of the transaction's end if it comes about in this process. The
+    /// task goes on to drive the branches that were claimed with the decision.
     ///
     /// `None` if it was decided here before.
     pub(crate) fn decide(self: &Arc<Self>, direction: Direction, reason: Reason) -> Option<Deciding> {
@@ -445,14 +446,24 @@ impl TxInner {
             return Some(Deciding::Nothing);
         };
         let ended = self.shared.endings.expect(&self.gid);
+        let (tell, settled) = oneshot::channel();
         let tx = Arc::clone(self);
-        let work = async move {
-            let settled = tx.pursue(decide, claimed).await;
+        let deciding = self.shared.tracker.token();
+        self.shared.seam.spawn(Box::pin(async move {
+            let (settled, group) = tx.pursue(decide, claimed).await;
             tx.forget_lease();
-            settled
-        };
-        let work = self.shared.tracker.track_future(work);
-        Some(Deciding::Task(Task::spawn(&*self.shared.seam, work), ended))
+            // A shutdown sees it among the drives before it is gone from the decisions.
+            let shared = Arc::clone(&tx.shared);
+            let driving = shared.driving.token();
+            let _ = tell.send(settled);
+            drop((tx, deciding));
+            if let Some((group, permit)) = group {
+                shared.drive(group).await;
+                drop(permit);
+            }
+            drop(driving);
+        }));
+        Some(Deciding::Task(settled, ended))
     }
 
     /// Closes the transaction to further branches and puts the decision together.
@@ -515,7 +526,7 @@ impl TxInner {
         self: &Arc<Self>,
         decide: Decide,
         claimed: Option<(Token, OwnedSemaphorePermit)>,
-    ) -> Result<Settled, TransactionError> {
+    ) -> (Result<Settled, TransactionError>, Option<(Group, OwnedSemaphorePermit)>) {
         let (asked, known) = (decide.direction, decide.heard.clone());
         let by = decide.by.clone();
         let claimed_at = self.shared.seam.elapsed();
@@ -530,18 +541,17 @@ impl TxInner {
                         by,
                         at: self.deadline_at,
                     };
-                    return Ok(Settled { decision, state: TransactionState::Cancelled });
+                    return (Ok(Settled { decision, state: TransactionState::Cancelled }), None);
                 }
                 Ok(Err(refusal)) => {
                     self.cancel_lost(known.iter().map(|heard| heard.ordinal).collect(), known).await;
                     let message = format!("the decision ({asked}) found no record: {refusal}");
-                    return Err(
-                        TransactionError::new(TransactionErrorKind::Lost, message).of(&self.gid, &self.name)
-                    );
+                    let error = TransactionError::new(TransactionErrorKind::Lost, message);
+                    return (Err(error.of(&self.gid, &self.name)), None);
                 }
                 Err(error) => {
                     self.report_known(known);
-                    return Err(self.undecided(asked, error));
+                    return (Err(self.undecided(asked, error)), None);
                 }
             };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
@@ -549,21 +559,15 @@ impl TxInner {
         for drive in &mut drives {
             drive.arguments = self.arguments_of(drive.ordinal);
         }
-        match claimed {
-            Some((token, permit)) if !drives.is_empty() => {
-                let group = Group { gid: self.gid.clone(), token, claimed_at, drives };
-                let shared = Arc::clone(&self.shared);
-                self.shared.spawn_drive(async move {
-                    shared.drive(group).await;
-                    drop(permit);
-                });
-            }
-            _ => {}
-        }
+        let group = claimed.filter(|_| !drives.is_empty()).map(|(token, permit)| {
+            (Group { gid: self.gid.clone(), token, claimed_at, drives }, permit)
+        });
         if !lost.is_empty() {
-            self.cancel_lost(lost, known).await;
+            // What was claimed does not wait for it.
+            let tx = Arc::clone(self);
+            self.shared.spawn_tracked(async move { tx.cancel_lost(lost, known).await });
         }
-        Ok(Settled { decision, state })
+        (Ok(Settled { decision, state }), group)
     }
 
     /// Outcomes that a decision was to carry are reported without it when it is given up: another may
@@ -630,5 +634,6 @@ pub(crate) struct Settled {
 pub(crate) enum Deciding {
     /// There was nothing to decide.
     Nothing,
-    Task(Task<Result<Settled, TransactionError>>, Awaited),
+    /// Where the decision is told, and the end if it comes about here.
+    Task(oneshot::Receiver<Result<Settled, TransactionError>>, Awaited),
 }

@@ -87,7 +87,7 @@ impl Shared {
                     reports.extend(report);
                 }
                 Some(()) = closing.next() => {}
-                () = self.seam.sleep(send_at.saturating_sub(now)), if !reports.is_empty() => {}
+                () = async { self.seam.sleep(send_at.saturating_sub(now)).await }, if !reports.is_empty() => {}
                 else => return,
             }
         }
@@ -161,12 +161,9 @@ impl Shared {
             return Some(park(ParkCause::OngoingTooLong, error));
         }
         // A branch that waits for its turn must not wait its lease away, nor begin when others shall take over.
-        let turn = Arc::clone(&hosted.permits).acquire_owned();
-        let patience = self.lease_left(drive, lease) / 2;
-        let turn = tokio::select! {
-            biased;
-            () = self.handing_over.cancelled() => None,
-            turn = within(&*self.seam, patience, turn) => turn.and_then(Result::ok),
+        let turn = match Arc::clone(&hosted.permits).try_acquire_owned() {
+            Ok(turn) if !self.handing_over.is_cancelled() => Some(turn),
+            _ => self.wait_for_turn(&hosted, self.lease_left(drive, lease) / 2).await,
         };
         let fresh = self.lease_left(drive, lease) >= self.config.drive_lease / 3;
         let Some(_turn) = turn.filter(|_| fresh) else {
@@ -200,6 +197,15 @@ impl Shared {
         }
         let delay = policy.retry.delay(drive.attempt, self.seam.random());
         Some(How::Failed { after_ms: crate::time::millis(delay), error })
+    }
+
+    async fn wait_for_turn(&self, hosted: &Hosted, patience: Duration) -> Option<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&hosted.permits).acquire_owned();
+        tokio::select! {
+            biased;
+            () = self.handing_over.cancelled() => None,
+            turn = within(&*self.seam, patience, turn) => turn.and_then(Result::ok),
+        }
     }
 
     fn unhandled(&self, gid: &Gid, drive: &Drive) -> How {
