@@ -47,6 +47,11 @@
 //! None by default: `postgres`, `mysql` (MariaDB too), `sqlite`, `redis`. The SQL ones work on transactions of
 //! `sqlx` 0.9; choose its TLS and other features in your own dependency.
 
+#![cfg_attr(
+    not(all(feature = "postgres", feature = "mysql", feature = "sqlite", feature = "redis")),
+    allow(dead_code, unreachable_pub, reason = "each database uses a part of what they share")
+)]
+
 mod context;
 mod entry;
 mod error;

@@ -80,7 +80,7 @@ pub trait Statements: Database {
 ///     Database(#[from] sqlx::Error),
 /// }
 ///
-/// #[derive(Serialize, Deserialize)]
+/// #[derive(Debug, Serialize, Deserialize)]
 /// struct Hold { left: i64 }
 ///
 /// struct Inventory { pool: SqlitePool }

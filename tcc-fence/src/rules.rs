@@ -58,3 +58,25 @@ pub(crate) fn judge(asked: &Asked<'_>, row: Option<Row>) -> Verdict {
         (_, other) => Verdict::Contradiction(format!("its row is in phase {other:?}, which does not exist")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tcc_core::{ActionName, Gid, Ordinal, Timestamp};
+
+    use super::*;
+
+    /// A database whose check was switched off.
+    #[test]
+    fn a_phase_that_does_not_exist_is_a_contradiction() {
+        let gid = Gid::new(Timestamp::from_millis(1), 1, 0);
+        let action: ActionName = "stock.reserve@1".parse().expect("a name");
+        for phase in [Phase::Try, Phase::Confirm, Phase::Cancel] {
+            let branch = Ordinal::from_index(0);
+            let asked = Asked { gid: &gid, branch, action: &action, phase, epoch: 1, retention: None };
+            let row =
+                Row { action: action.to_string(), phase: "done".into(), try_answer: None, answer: None };
+            let Verdict::Contradiction(what) = judge(&asked, Some(row)) else { panic!("{phase:?}") };
+            assert_eq!(what, "its row is in phase \"done\", which does not exist");
+        }
+    }
+}

@@ -5,15 +5,16 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use futures_util::future::join_all;
 use sqlx::{
     ConnectOptions as _, MySqlConnection, MySqlPool,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
 use support::{
     actor::Begin,
-    behaviour,
+    behaviour, forgetting,
     interleavings::{self, Bench},
     server::{Owner, Server, program},
     until,
@@ -21,6 +22,11 @@ use support::{
 use tcc_fence::create_table;
 
 type Db = sqlx::MySql;
+
+/// Makes a row older.
+fn aged(age: Duration) -> String {
+    format!("changed_at = changed_at - INTERVAL {} MICROSECOND", age.as_micros())
+}
 
 const INSTALL: &str = "apt-get install mariadb-server";
 
@@ -65,7 +71,10 @@ async fn start() -> (Server, MySqlConnectOptions) {
 
 async fn pool(options: &MySqlConnectOptions) -> MySqlPool {
     let pool = MySqlPoolOptions::new().max_connections(4).connect_with(options.clone()).await.unwrap();
-    create_table(&pool).await.unwrap();
+    // Several processes of a service start at once.
+    for made in join_all((0..4).map(|_| create_table(&pool))).await {
+        made.unwrap();
+    }
     sqlx::raw_sql(
         "CREATE TABLE effect (gid VARCHAR(25) NOT NULL, kind VARCHAR(7) NOT NULL) CHARACTER SET utf8mb4",
     )
@@ -104,7 +113,9 @@ impl Bench for MariaDb {
 #[tokio::test]
 async fn a_fence_in_mariadb_holds_its_promises() {
     let (_server, options) = start().await;
-    behaviour::holds_its_promises(&pool(&options).await).await;
+    let pool = pool(&options).await;
+    forgetting::forgets_what_ended_before_the_retention_of_the_runtime(&pool).await;
+    behaviour::holds_its_promises(&pool).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,15 +5,16 @@
 
 mod support;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use futures_util::future::join_all;
 use sqlx::{
     ConnectOptions as _, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use support::{
     actor::Begin,
-    behaviour,
+    behaviour, forgetting,
     interleavings::{self, Bench},
     server::{Owner, Server, program},
     until,
@@ -21,6 +22,11 @@ use support::{
 use tcc_fence::create_table;
 
 type Db = sqlx::Postgres;
+
+/// Makes a row older.
+fn aged(age: Duration) -> String {
+    format!("changed_at = changed_at - interval '{} milliseconds'", age.as_millis())
+}
 
 const INSTALL: &str = "apt-get install postgresql";
 
@@ -73,7 +79,10 @@ async fn start() -> (Server, PgConnectOptions) {
 
 async fn pool(options: &PgConnectOptions) -> PgPool {
     let pool = PgPoolOptions::new().max_connections(4).connect_with(options.clone()).await.unwrap();
-    create_table(&pool).await.unwrap();
+    // Several processes of a service start at once.
+    for made in join_all((0..4).map(|_| create_table(&pool))).await {
+        made.unwrap();
+    }
     sqlx::raw_sql("CREATE TABLE effect (gid text NOT NULL, kind text NOT NULL)")
         .execute(&pool)
         .await
@@ -110,7 +119,9 @@ impl Bench for Postgres {
 #[tokio::test]
 async fn a_fence_in_postgresql_holds_its_promises() {
     let (_server, options) = start().await;
-    behaviour::holds_its_promises(&pool(&options).await).await;
+    let pool = pool(&options).await;
+    forgetting::forgets_what_ended_before_the_retention_of_the_runtime(&pool).await;
+    behaviour::holds_its_promises(&pool).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,13 +14,18 @@ use sqlx::{
 use support::{
     LONG,
     actor::Begin,
-    behaviour,
+    behaviour, forgetting,
     interleavings::{self, Bench},
 };
 use tcc_fence::create_table;
 use tempfile::TempDir;
 
 type Db = sqlx::Sqlite;
+
+/// Makes a row older.
+fn aged(age: Duration) -> String {
+    format!("changed_at = changed_at - {}", age.as_millis())
+}
 
 fn options(directory: &TempDir) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
@@ -64,7 +69,9 @@ impl Bench for Sqlite {
 #[tokio::test]
 async fn a_fence_in_sqlite_holds_its_promises() {
     let directory = tempfile::tempdir().unwrap();
-    behaviour::holds_its_promises(&pool(&options(&directory)).await).await;
+    let pool = pool(&options(&directory)).await;
+    forgetting::forgets_what_ended_before_the_retention_of_the_runtime(&pool).await;
+    behaviour::holds_its_promises(&pool).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@
 //! ```no_run
 //! use std::sync::LazyLock;
 //!
-//! use redis::aio::ConnectionManager;
+//! use redis::aio::MultiplexedConnection;
 //! use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
 //! use tcc_fence::{FenceError, redis::Script};
 //!
@@ -39,7 +39,7 @@
 //! static DROP: LazyLock<Script> =
 //!     LazyLock::new(|| Script::new("redis.call('HINCRBY', KEYS[1], 'pending', -ARGV[1])"));
 //!
-//! struct Loyalty { redis: ConnectionManager }
+//! struct Loyalty { redis: MultiplexedConnection }
 //!
 //! #[tcc::participant(name = "loyalty")]
 //! impl Loyalty {

@@ -16,7 +16,7 @@ pub(crate) async fn holds_its_promises(pool: &Pool<Db>) {
     a_try_that_refused_leaves_no_row_and_its_cancel_is_empty(pool).await;
     a_phase_that_keeps_no_answer_is_read_as_nothing(pool).await;
     the_opposite_direction_is_a_contradiction_that_parks(pool).await;
-    a_row_of_another_action_or_an_unknown_phase_is_a_contradiction(pool).await;
+    a_row_of_another_action_is_a_contradiction(pool).await;
     a_database_that_fails_is_tried_again(pool).await;
     an_answer_too_large_is_refused_and_one_of_another_type_named(pool).await;
 }
@@ -152,7 +152,7 @@ async fn the_opposite_direction_is_a_contradiction_that_parks(pool: &Pool<Db>) {
     assert_parks(confirm(pool, barred).await, "before any try");
 }
 
-async fn a_row_of_another_action_or_an_unknown_phase_is_a_contradiction(pool: &Pool<Db>) {
+async fn a_row_of_another_action_is_a_contradiction(pool: &Pool<Db>) {
     let number = 1_000_020;
     tried(pool, number).await;
     change(pool, number, "action = 'stock.order@1'").await;

@@ -5,6 +5,7 @@
 pub(crate) mod actor;
 pub(crate) mod behaviour;
 pub(crate) mod contexts;
+pub(crate) mod forgetting;
 pub(crate) mod interleavings;
 pub(crate) mod oracle;
 pub(crate) mod random;
