@@ -43,6 +43,8 @@ impl Bank {
     }
 }
 
+type Told = (TryOutcome<()>, &'static str);
+
 #[derive(Clone)]
 struct Payment {
     pool: SqlitePool,
@@ -50,7 +52,7 @@ struct Payment {
     /// Closed where the bank is slow.
     line: Arc<Semaphore>,
     /// What each cancel was told, by the runtime and by the fence.
-    cancels: Arc<Mutex<Vec<(TryOutcome<()>, &'static str)>>>,
+    cancels: Arc<Mutex<Vec<Told>>>,
 }
 
 #[tcc::participant(name = "payment")]
@@ -109,7 +111,7 @@ async fn payment(turns: usize) -> (Payment, Runtime) {
 }
 
 impl Payment {
-    async fn cancelled(&self, times: usize) -> Vec<(TryOutcome<()>, &'static str)> {
+    async fn cancelled(&self, times: usize) -> Vec<Told> {
         let began = Instant::now();
         loop {
             let cancels = self.cancels.lock().unwrap().clone();
