@@ -42,7 +42,8 @@ pub struct Cleaned {
 }
 
 impl CleanUp {
-    /// With the retention of the runtime whose branches have their fences there: 50 batches of 200 rows.
+    /// With the retention of the runtime whose branches have their fences there, the longest if several have: 50
+    /// batches of 200 rows.
     #[must_use]
     pub const fn of(retention: FenceRetention) -> Self {
         Self { retention, batch_rows_max: 200, batches_max: 50 }

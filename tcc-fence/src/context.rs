@@ -17,6 +17,7 @@ pub trait Context: sealed::Sealed + Sync {
 }
 
 #[doc(hidden)]
+#[allow(unreachable_pub, reason = "a public trait's bound names it, which older compilers overlook")]
 pub trait EmptyAnswer: Sized + Send {
     fn new() -> Option<Self>;
 }

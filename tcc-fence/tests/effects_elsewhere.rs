@@ -10,9 +10,11 @@ use std::{
 };
 
 use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
-use tcc::{CancelCx, ConfirmCx, MemoryStore, PhaseError, Runtime, TryCx, TryOutcome};
+use tcc::{CancelCx, ConfirmCx, FenceRetention, MemoryStore, PhaseError, Runtime, TryCx, TryOutcome};
 use tcc_fence::{Entry, FenceError, create_table, enter};
 use tokio::sync::Semaphore;
+
+const RETENTION: Duration = Duration::from_secs(30 * 3_600);
 
 #[derive(Debug, thiserror::Error)]
 enum PaymentError {
@@ -53,6 +55,8 @@ struct Payment {
     line: Arc<Semaphore>,
     /// What each cancel was told, by the runtime and by the fence.
     cancels: Arc<Mutex<Vec<Told>>>,
+    /// For how long fences must remember, as each confirm and cancel was told.
+    retentions: Arc<Mutex<BTreeSet<FenceRetention>>>,
 }
 
 #[tcc::participant(name = "payment")]
@@ -76,12 +80,14 @@ impl Payment {
     }
 
     async fn charge(&self, cx: &ConfirmCx, _amount: i64, _held: i64) -> Result<(), PhaseError> {
+        self.retentions.lock().unwrap().insert(cx.fence_retention());
         let mut local = self.pool.begin().await?;
         let _entry = enter(&mut local, cx).await?;
         Ok(local.commit().await?)
     }
 
     async fn let_go(&self, cx: &CancelCx, amount: i64, held: TryOutcome<i64>) -> Result<(), PhaseError> {
+        self.retentions.lock().unwrap().insert(cx.fence_retention());
         // Before the fence: if this process dies in between, the cancel comes again.
         self.bank.release(&cx.branch_key());
         let mut local = self.pool.begin().await?;
@@ -104,9 +110,11 @@ async fn payment(turns: usize) -> (Payment, Runtime) {
     create_table(&pool).await.unwrap();
     sqlx::raw_sql("CREATE TABLE charge (amount INTEGER NOT NULL)").execute(&pool).await.unwrap();
     let line = Arc::new(Semaphore::new(turns));
-    let payment = Payment { pool, bank: Arc::default(), line, cancels: Arc::default() };
-    let runtime =
-        Runtime::builder().store(MemoryStore::new()).participant(payment.clone()).start().await.unwrap();
+    let payment =
+        Payment { pool, bank: Arc::default(), line, cancels: Arc::default(), retentions: Arc::default() };
+    let builder =
+        Runtime::builder().store(MemoryStore::new()).participant(payment.clone()).retention(RETENTION);
+    let runtime = builder.start().await.unwrap();
     (payment, runtime)
 }
 
@@ -160,4 +168,18 @@ async fn a_try_that_comes_after_its_empty_cancel_with_an_effect_elsewhere_is_can
     assert_eq!(payment.cancelled(2).await, [(TryOutcome::Unknown, "empty"), (TryOutcome::Refused, "empty")]);
     payment.assert_nothing_is_left().await;
     runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn confirm_and_cancel_are_told_the_retention_that_the_runtime_enforces() {
+    for amount in [7, 101] {
+        let (payment, runtime) = payment(1).await;
+        let pay = runtime.transaction("order").wait_final(Duration::from_secs(60));
+        let paid = pay.run(async |tx| Ok(PaymentTcc::new(tx).authorize(amount).await?)).await;
+        assert_eq!(paid.is_ok(), amount == 7, "{paid:?}");
+        let told = payment.retentions.lock().unwrap().clone();
+        assert_eq!(told, BTreeSet::from([runtime.fence_retention()]));
+        assert_eq!(runtime.fence_retention().as_duration(), RETENTION);
+        runtime.shutdown().await;
+    }
 }
