@@ -53,7 +53,8 @@
 //!
 //! In a real participant the hold, and a row that says that this branch was served, are written in one local
 //! database transaction (a *fence*): confirm and cancel may run more than once, cancel may come without its
-//! try, or before it. `examples/checkout` shows three participants with such fences.
+//! try, or before it. The crate `tcc-fence` is that row, for PostgreSQL, MySQL, MariaDB, SQLite and Redis;
+//! `examples/checkout` shows three participants with it.
 //!
 //! # What is guaranteed
 //!
@@ -74,8 +75,8 @@
 //!
 //! - Isolation. Between try and confirm, others can see that something is reserved; they must not see it as
 //!   done. That is what a try is for.
-//! - Exactly one run. Handlers run at least once; a fence in the participant's own store makes each effect
-//!   happen at most once.
+//! - Exactly one run. Handlers run at least once; a fence (`tcc-fence`) in the participant's own store makes
+//!   each effect happen at most once.
 //! - More durability than the store has. [`MemoryStore`] loses everything with the process.
 //! - A bound on how long a reservation is held: while its branch is parked, it is held until someone acts.
 //!

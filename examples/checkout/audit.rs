@@ -70,14 +70,14 @@ fn check_effects(book: &Book, orders: &HashMap<&str, &Listed>, findings: &mut Ve
                     found(format!("its fence row names order {}", fence.order));
                 }
                 let [pending, settled, undone] = layout.states;
-                let agrees = match fence.state.as_str() {
-                    "tried" => effect.state == pending,
-                    "confirmed" => effect.state == settled,
-                    "cancelled" => effect.state == undone,
+                let agrees = match fence.phase.as_str() {
+                    "try" => effect.state == pending,
+                    "confirm" => effect.state == settled,
+                    "cancel" => effect.state == undone,
                     _ => false,
                 };
                 if !agrees {
-                    found(format!("is {}, but its fence row says {}", effect.state, fence.state));
+                    found(format!("is {}, but its fence row says {}", effect.state, fence.phase));
                 }
             }
         }
@@ -100,14 +100,17 @@ fn check_effects(book: &Book, orders: &HashMap<&str, &Listed>, findings: &mut Ve
         if fence.branch != layout.branch {
             found(&format!("branches of {} are numbered {}", layout.book, layout.branch));
         }
+        if fence.action != layout.action {
+            found(&format!("branches of {} are of action {}", layout.book, layout.action));
+        }
         let has_effect = with_effect.contains(&(fence.gid.as_str(), fence.branch.as_str()));
-        match fence.state.as_str() {
-            "barred" if has_effect => found("bars a try that left a row"),
-            "barred" => {}
-            "tried" => found("was neither confirmed nor cancelled"),
-            "confirmed" | "cancelled" if has_effect => {}
-            "confirmed" | "cancelled" => found(&format!("has no row in table {}", layout.effects)),
-            _ => found("is in a state that does not exist"),
+        match fence.phase.as_str() {
+            "empty" if has_effect => found("bars a try that left a row"),
+            "empty" => {}
+            "try" => found("was neither confirmed nor cancelled"),
+            "confirm" | "cancel" if has_effect => {}
+            "confirm" | "cancel" => found(&format!("has no row in table {}", layout.effects)),
+            _ => found("is in a phase that does not exist"),
         }
     }
 }
@@ -187,13 +190,13 @@ fn check_transactions<'a>(
         for book in books {
             if !rows.iter().any(|(other, _)| other.layout.book == book.layout.book) {
                 findings.push(format!(
-                    "{}.db, table fence: no row for transaction {gid} ({})",
+                    "{}.db, table tcc_fence: no row for transaction {gid} ({})",
                     book.layout.book,
                     named()
                 ));
             }
         }
-        let confirmed = rows.iter().filter(|(_, fence)| fence.state == "confirmed").count();
+        let confirmed = rows.iter().filter(|(_, fence)| fence.phase == "confirm").count();
         if confirmed != 0 && confirmed != books.len() {
             findings.push(format!("transaction {gid} is confirmed in part: {}", named()));
         }
@@ -291,8 +294,8 @@ fn effect_row(book: &Book, effect: &Effect) -> String {
 }
 
 fn fence_row(book: &Book, fence: &FenceRow) -> String {
-    let FenceRow { gid, branch, order, state } = fence;
-    format!("{}.db, table fence, row {gid}/{branch} (order {order}, {state})", book.layout.book)
+    let FenceRow { gid, branch, order, action, phase } = fence;
+    format!("{}.db, table tcc_fence, row {gid}/{branch} (order {order}, {action}, {phase})", book.layout.book)
 }
 
 fn balance_row(book: &Book, balance: &Balance) -> String {

@@ -9,27 +9,25 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
-use tcc::PhaseError;
+use tcc::Contradiction;
+use tcc_fence::FenceError;
 
-use crate::fence;
+use crate::slip;
 
+/// `?` makes of it what a confirm or cancel should: a contradiction waits for a person, a database is asked again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BookError {
     #[error("the database of the books failed")]
     Database(#[from] sqlx::Error),
-    #[error("the fence of {gid}/{branch} says `{state}`, so it cannot be {wanted}")]
-    Contradiction { gid: String, branch: String, state: String, wanted: &'static str },
-    #[error("the books do not hold what the fence of {gid}/{branch} says: {missing}")]
-    Inconsistent { gid: String, branch: String, missing: &'static str },
+    #[error(transparent)]
+    Fence(#[from] FenceError),
+    #[error("the books do not hold what the fence of {gid}/{branch} says")]
+    Inconsistent { gid: String, branch: String, source: Contradiction },
 }
 
 impl BookError {
-    /// A database may answer next time; books that contradict themselves need a person. `?` alone would retry both.
-    pub(crate) fn into_phase(self) -> PhaseError {
-        match self {
-            Self::Database(_) => PhaseError::retry(self),
-            _ => PhaseError::park(self),
-        }
+    pub(crate) fn is_too_late(&self) -> bool {
+        matches!(self, Self::Fence(error) if error.is_too_late())
     }
 }
 
@@ -60,9 +58,10 @@ impl Books {
             .acquire_timeout(Duration::from_secs(20))
             .connect_with(options)
             .await?;
+        tcc_fence::create_table(&pool).await?;
         let books = Self { pool };
         let mut layout = books.begin().await?;
-        sqlx::raw_sql(fence::SCHEMA).execute(&mut *layout).await?;
+        sqlx::raw_sql(slip::SCHEMA).execute(&mut *layout).await?;
         sqlx::raw_sql(schema).execute(&mut *layout).await?;
         layout.commit().await?;
         Ok(books)
@@ -74,7 +73,7 @@ impl Books {
 
     /// The orders that these books know of.
     pub(crate) async fn orders(&self) -> Result<Vec<String>, BookError> {
-        Ok(sqlx::query_scalar("SELECT DISTINCT order_id FROM fence").fetch_all(&self.pool).await?)
+        Ok(sqlx::query_scalar("SELECT DISTINCT order_id FROM slip").fetch_all(&self.pool).await?)
     }
 
     /// Writes everything back into the one file that another process then reads.
@@ -91,11 +90,15 @@ impl Books {
 /// What the fence has admitted changes exactly one row; anything else means that the books were tampered with.
 pub(crate) fn exactly_one(
     result: &SqliteQueryResult,
-    slot: &fence::Slot,
+    slip: &slip::Slip,
     missing: &'static str,
 ) -> Result<(), BookError> {
     match result.rows_affected() {
         1 => Ok(()),
-        _ => Err(BookError::Inconsistent { gid: slot.gid.clone(), branch: slot.branch.clone(), missing }),
+        _ => Err(BookError::Inconsistent {
+            gid: slip.gid.clone(),
+            branch: slip.branch.clone(),
+            source: Contradiction::new(format!("{missing} is not there")),
+        }),
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
+use tcc_fence::Entry;
 
 use crate::books::{BookError, Books, exactly_one};
 use crate::faults::{self, Fault};
-use crate::fence::{self, Pass, Slot, TryFence};
+use crate::slip::{self, Slip};
 use crate::tally::Tally;
 
 pub(crate) const BOOKS: &str = "inventory";
@@ -36,8 +37,6 @@ const SCHEMA: &str = "
 pub(crate) enum StockError {
     #[error("{sku} is out of stock: {quantity} wanted")]
     OutOfStock { sku: String, quantity: i64 },
-    #[error("stock was not held")]
-    Fence(#[from] TryFence),
     #[error("stock was not held")]
     Books(#[from] BookError),
 }
@@ -76,9 +75,11 @@ impl Inventory {
         sku: String,
         quantity: i64,
     ) -> Result<Hold, StockError> {
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        let held = self.hold(&slot, &sku, quantity).await;
-        if let Err(StockError::Fence(TryFence::Barred)) = &held {
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        let held = self.hold(cx, &slip, &sku, quantity).await;
+        if let Err(StockError::Books(error)) = &held
+            && error.is_too_late()
+        {
             self.tally.turn_away();
         }
         Ok(Hold { left_on_hand: held? })
@@ -95,8 +96,8 @@ impl Inventory {
         self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        self.sell(&slot, &sku, quantity).await.map_err(BookError::into_phase)?;
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        self.sell(cx, &slip, &sku, quantity).await?;
         Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
     }
 
@@ -112,8 +113,8 @@ impl Inventory {
         self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        self.put_back(&slot, &sku, quantity).await.map_err(BookError::into_phase)?;
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        self.put_back(cx, &slip, &sku, quantity).await?;
         Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
     }
 }
@@ -140,9 +141,12 @@ impl Inventory {
     }
 
     /// Returns what is left on hand.
-    async fn hold(&self, slot: &Slot, sku: &str, quantity: i64) -> Result<i64, StockError> {
+    async fn hold(&self, cx: &TryCx, slip: &Slip, sku: &str, quantity: i64) -> Result<i64, StockError> {
         let mut local = self.books.begin().await?;
-        fence::enter_try(&mut local, slot).await?;
+        let first = match slip::enter(&mut local, cx, slip).await? {
+            Entry::First(first) => first,
+            Entry::AlreadyDone(left) => return Ok(left.get().map_err(BookError::from)?),
+        };
         let left: Option<i64> = sqlx::query_scalar(
             "UPDATE stock SET on_hand = on_hand - ?1, reserved = reserved + ?1 WHERE sku = ?2 AND on_hand >= ?1
              RETURNING on_hand",
@@ -157,20 +161,21 @@ impl Inventory {
         sqlx::query(
             "INSERT INTO reservation (gid, branch, order_id, sku, quantity, state) VALUES (?, ?, ?, ?, ?, 'held')",
         )
-        .bind(&slot.gid)
-        .bind(&slot.branch)
-        .bind(&slot.order)
+        .bind(&slip.gid)
+        .bind(&slip.branch)
+        .bind(&slip.order)
         .bind(sku)
         .bind(quantity)
         .execute(&mut *local)
         .await?;
+        first.keep(&mut local, &left).await.map_err(BookError::from)?;
         local.commit().await?;
         Ok(left)
     }
 
-    async fn sell(&self, slot: &Slot, sku: &str, quantity: i64) -> Result<(), BookError> {
+    async fn sell(&self, cx: &ConfirmCx, slip: &Slip, sku: &str, quantity: i64) -> Result<(), BookError> {
         let mut local = self.books.begin().await?;
-        if fence::enter_confirm(&mut local, slot).await? == Pass::Done {
+        if !slip::enter(&mut local, cx, slip).await?.is_first() {
             return Ok(());
         }
         let stock = sqlx::query(
@@ -180,19 +185,19 @@ impl Inventory {
         .bind(sku)
         .execute(&mut *local)
         .await?;
-        exactly_one(&stock, slot, "reserved stock")?;
+        exactly_one(&stock, slip, "reserved stock")?;
         let reservation = sqlx::query("UPDATE reservation SET state = 'sold' WHERE gid = ? AND branch = ?")
-            .bind(&slot.gid)
-            .bind(&slot.branch)
+            .bind(&slip.gid)
+            .bind(&slip.branch)
             .execute(&mut *local)
             .await?;
-        exactly_one(&reservation, slot, "the reservation")?;
+        exactly_one(&reservation, slip, "the reservation")?;
         Ok(local.commit().await?)
     }
 
-    async fn put_back(&self, slot: &Slot, sku: &str, quantity: i64) -> Result<(), BookError> {
+    async fn put_back(&self, cx: &CancelCx, slip: &Slip, sku: &str, quantity: i64) -> Result<(), BookError> {
         let mut local = self.books.begin().await?;
-        if fence::enter_cancel(&mut local, slot).await? == Pass::Act {
+        if slip::enter(&mut local, cx, slip).await?.is_first() {
             let stock = sqlx::query(
                 "UPDATE stock SET reserved = reserved - ?1, on_hand = on_hand + ?1 WHERE sku = ?2 AND reserved >= ?1",
             )
@@ -200,14 +205,14 @@ impl Inventory {
             .bind(sku)
             .execute(&mut *local)
             .await?;
-            exactly_one(&stock, slot, "reserved stock")?;
+            exactly_one(&stock, slip, "reserved stock")?;
             let reservation =
                 sqlx::query("UPDATE reservation SET state = 'released' WHERE gid = ? AND branch = ?")
-                    .bind(&slot.gid)
-                    .bind(&slot.branch)
+                    .bind(&slip.gid)
+                    .bind(&slip.branch)
                     .execute(&mut *local)
                     .await?;
-            exactly_one(&reservation, slot, "the reservation")?;
+            exactly_one(&reservation, slip, "the reservation")?;
         }
         // An empty cancel has a fence row of its own to keep.
         Ok(local.commit().await?)

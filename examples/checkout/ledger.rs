@@ -17,7 +17,8 @@ pub(crate) struct Layout {
     pub(crate) amount: &'static str,
     /// The names of an effect that is pending, settled or undone.
     pub(crate) states: [&'static str; 3],
-    /// Every checkout calls its participants in the same order.
+    /// Every checkout calls its participants in the same order, and each of them by one action.
+    pub(crate) action: &'static str,
     pub(crate) branch: &'static str,
     pub(crate) due: fn(&Order) -> (&str, i128),
     select_balances: &'static str,
@@ -32,6 +33,7 @@ pub(crate) const LAYOUTS: [Layout; 3] = [
         subject: "sku",
         amount: "quantity",
         states: ["held", "sold", "released"],
+        action: "inventory.reserve@1",
         branch: "01",
         due: |order| (&order.sku, order.quantity.into()),
         select_balances: "SELECT sku, on_hand, reserved, sold FROM stock",
@@ -44,6 +46,7 @@ pub(crate) const LAYOUTS: [Layout; 3] = [
         subject: "card",
         amount: "amount_cents",
         states: ["held", "charged", "released"],
+        action: "payment.authorize@1",
         branch: "02",
         due: |order| (&order.card, order.amount_cents.into()),
         select_balances: "SELECT card, available_cents, held_cents, charged_cents FROM card",
@@ -56,6 +59,7 @@ pub(crate) const LAYOUTS: [Layout; 3] = [
         subject: "customer",
         amount: "points",
         states: ["pending", "awarded", "dropped"],
+        action: "loyalty.accrue@1",
         branch: "03",
         due: |order| (&order.customer, order.points().into()),
         select_balances: "SELECT customer, NULL, pending, points FROM account",
@@ -84,13 +88,20 @@ pub(crate) struct Effect {
     pub(crate) state: String,
 }
 
+/// A row of the fence with its slip. Where one of them is missing, `none` stands for what it says.
 #[derive(Clone, Debug)]
 pub(crate) struct FenceRow {
     pub(crate) gid: String,
     pub(crate) branch: String,
     pub(crate) order: String,
-    pub(crate) state: String,
+    pub(crate) action: String,
+    pub(crate) phase: String,
 }
+
+const FENCE: &str = "
+    SELECT coalesce(tcc_fence.gid, slip.gid), coalesce(tcc_fence.branch, slip.branch), coalesce(order_id, 'none'),
+           coalesce(action, 'none'), coalesce(phase, 'none')
+    FROM tcc_fence FULL JOIN slip ON slip.gid = tcc_fence.gid AND slip.branch = tcc_fence.branch";
 
 pub(crate) struct Book {
     pub(crate) layout: &'static Layout,
@@ -143,14 +154,12 @@ async fn read_book(layout: &'static Layout, path: &Path) -> Result<Book, sqlx::E
             state,
         })
         .collect();
-    let fence = sqlx::query_as::<_, (String, String, String, String)>(
-        "SELECT gid, branch, order_id, state FROM fence",
-    )
-    .fetch_all(&mut file)
-    .await?
-    .into_iter()
-    .map(|(gid, branch, order, state)| FenceRow { gid, branch, order, state })
-    .collect();
+    let fence = sqlx::query_as::<_, (String, String, String, String, String)>(FENCE)
+        .fetch_all(&mut file)
+        .await?
+        .into_iter()
+        .map(|(gid, branch, order, action, phase)| FenceRow { gid, branch, order, action, phase })
+        .collect();
     file.close().await?;
     Ok(Book { layout, balances, effects, fence })
 }

@@ -8,7 +8,7 @@ use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
 
 use crate::books::{BookError, Books, exactly_one};
 use crate::faults::{self, Fault};
-use crate::fence::{self, Pass, Slot, TryFence};
+use crate::slip::{self, Slip};
 use crate::tally::Tally;
 
 pub(crate) const BOOKS: &str = "loyalty";
@@ -32,8 +32,6 @@ const SCHEMA: &str = "
 /// Why points were not promised.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LoyaltyError {
-    #[error("no points were promised")]
-    Fence(#[from] TryFence),
     #[error("no points were promised")]
     Books(#[from] BookError),
 }
@@ -72,9 +70,11 @@ impl Loyalty {
         customer: String,
         points: i64,
     ) -> Result<Promise, LoyaltyError> {
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        let promised = self.promise(&slot, &customer, points).await;
-        if let Err(LoyaltyError::Fence(TryFence::Barred)) = &promised {
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        let promised = self.promise(cx, &slip, &customer, points).await;
+        if let Err(LoyaltyError::Books(error)) = &promised
+            && error.is_too_late()
+        {
             self.tally.turn_away();
         }
         promised.map(|()| Promise { points })
@@ -91,8 +91,8 @@ impl Loyalty {
         self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        self.award(&slot, &customer, points).await.map_err(BookError::into_phase)?;
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        self.award(cx, &slip, &customer, points).await?;
         Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
     }
 
@@ -107,8 +107,8 @@ impl Loyalty {
         self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        self.drop_points(&slot, &customer, points).await.map_err(BookError::into_phase)?;
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        self.drop_points(cx, &slip, &customer, points).await?;
         Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
     }
 }
@@ -118,9 +118,17 @@ impl Loyalty {
         Ok(Self { books: Books::open(directory, BOOKS, SCHEMA).await?, tally })
     }
 
-    async fn promise(&self, slot: &Slot, customer: &str, points: i64) -> Result<(), LoyaltyError> {
+    async fn promise(
+        &self,
+        cx: &TryCx,
+        slip: &Slip,
+        customer: &str,
+        points: i64,
+    ) -> Result<(), LoyaltyError> {
         let mut local = self.books.begin().await?;
-        fence::enter_try(&mut local, slot).await?;
+        if !slip::enter(&mut local, cx, slip).await?.is_first() {
+            return Ok(());
+        }
         sqlx::query(
             "INSERT INTO account (customer, pending, points) VALUES (?1, ?2, 0)
              ON CONFLICT (customer) DO UPDATE SET pending = pending + ?2",
@@ -132,9 +140,9 @@ impl Loyalty {
         sqlx::query(
             "INSERT INTO award (gid, branch, order_id, customer, points, state) VALUES (?, ?, ?, ?, ?, 'pending')",
         )
-        .bind(&slot.gid)
-        .bind(&slot.branch)
-        .bind(&slot.order)
+        .bind(&slip.gid)
+        .bind(&slip.branch)
+        .bind(&slip.order)
         .bind(customer)
         .bind(points)
         .execute(&mut *local)
@@ -142,9 +150,9 @@ impl Loyalty {
         Ok(local.commit().await?)
     }
 
-    async fn award(&self, slot: &Slot, customer: &str, points: i64) -> Result<(), BookError> {
+    async fn award(&self, cx: &ConfirmCx, slip: &Slip, customer: &str, points: i64) -> Result<(), BookError> {
         let mut local = self.books.begin().await?;
-        if fence::enter_confirm(&mut local, slot).await? == Pass::Done {
+        if !slip::enter(&mut local, cx, slip).await?.is_first() {
             return Ok(());
         }
         let account = sqlx::query(
@@ -154,19 +162,25 @@ impl Loyalty {
         .bind(customer)
         .execute(&mut *local)
         .await?;
-        exactly_one(&account, slot, "the points promised")?;
+        exactly_one(&account, slip, "the points promised")?;
         let award = sqlx::query("UPDATE award SET state = 'awarded' WHERE gid = ? AND branch = ?")
-            .bind(&slot.gid)
-            .bind(&slot.branch)
+            .bind(&slip.gid)
+            .bind(&slip.branch)
             .execute(&mut *local)
             .await?;
-        exactly_one(&award, slot, "the award")?;
+        exactly_one(&award, slip, "the award")?;
         Ok(local.commit().await?)
     }
 
-    async fn drop_points(&self, slot: &Slot, customer: &str, points: i64) -> Result<(), BookError> {
+    async fn drop_points(
+        &self,
+        cx: &CancelCx,
+        slip: &Slip,
+        customer: &str,
+        points: i64,
+    ) -> Result<(), BookError> {
         let mut local = self.books.begin().await?;
-        if fence::enter_cancel(&mut local, slot).await? == Pass::Act {
+        if slip::enter(&mut local, cx, slip).await?.is_first() {
             let account = sqlx::query(
                 "UPDATE account SET pending = pending - ?1 WHERE customer = ?2 AND pending >= ?1",
             )
@@ -174,13 +188,13 @@ impl Loyalty {
             .bind(customer)
             .execute(&mut *local)
             .await?;
-            exactly_one(&account, slot, "the points promised")?;
+            exactly_one(&account, slip, "the points promised")?;
             let award = sqlx::query("UPDATE award SET state = 'dropped' WHERE gid = ? AND branch = ?")
-                .bind(&slot.gid)
-                .bind(&slot.branch)
+                .bind(&slip.gid)
+                .bind(&slip.branch)
                 .execute(&mut *local)
                 .await?;
-            exactly_one(&award, slot, "the award")?;
+            exactly_one(&award, slip, "the award")?;
         }
         Ok(local.commit().await?)
     }

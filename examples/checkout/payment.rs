@@ -10,7 +10,7 @@ use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
 
 use crate::books::{BookError, Books, exactly_one};
 use crate::faults::{self, Fault};
-use crate::fence::{self, Pass, Slot, TryFence};
+use crate::slip::{self, Slip};
 use crate::tally::Tally;
 
 pub(crate) const BOOKS: &str = "payment";
@@ -37,8 +37,6 @@ const SCHEMA: &str = "
 pub(crate) enum PaymentError {
     #[error("the card was declined for {amount_cents} cents")]
     Declined { amount_cents: i64 },
-    #[error("the card was not authorised")]
-    Fence(#[from] TryFence),
     #[error("the card was not authorised")]
     Books(#[from] BookError),
 }
@@ -81,8 +79,10 @@ impl Payment {
     ) -> Result<Authorization, PaymentError> {
         let half = Duration::from_millis(slow_ms) / 2;
         tokio::time::sleep(half).await;
-        let held = self.hold(&Slot::new(cx.gid(), cx.branch(), order), &card, amount_cents).await;
-        if let Err(PaymentError::Fence(TryFence::Barred)) = &held {
+        let held = self.hold(cx, &Slip::new(cx.gid(), cx.branch(), order), &card, amount_cents).await;
+        if let Err(PaymentError::Books(error)) = &held
+            && error.is_too_late()
+        {
             self.tally.turn_away();
         }
         tokio::time::sleep(half).await;
@@ -101,8 +101,8 @@ impl Payment {
         self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        self.charge(&slot, &card, amount_cents).await.map_err(BookError::into_phase)?;
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        self.charge(cx, &slip, &card, amount_cents).await?;
         Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
     }
 
@@ -118,8 +118,8 @@ impl Payment {
         self.tally.attempt(BOOKS, cx.attempt());
         let planned = faults::planned(BOOKS, &order, cx.attempt());
         faults::fail_if(planned, Fault::Before, BOOKS)?;
-        let slot = Slot::new(cx.gid(), cx.branch(), order);
-        self.let_go(&slot, &card, amount_cents).await.map_err(BookError::into_phase)?;
+        let slip = Slip::new(cx.gid(), cx.branch(), order);
+        self.let_go(cx, &slip, &card, amount_cents).await?;
         Ok(faults::fail_if(planned, Fault::After, BOOKS)?)
     }
 }
@@ -146,9 +146,11 @@ impl Payment {
         Ok(Self { books, tally })
     }
 
-    async fn hold(&self, slot: &Slot, card: &str, amount_cents: i64) -> Result<(), PaymentError> {
+    async fn hold(&self, cx: &TryCx, slip: &Slip, card: &str, amount_cents: i64) -> Result<(), PaymentError> {
         let mut local = self.books.begin().await?;
-        fence::enter_try(&mut local, slot).await?;
+        if !slip::enter(&mut local, cx, slip).await?.is_first() {
+            return Ok(());
+        }
         let held = sqlx::query(
             "UPDATE card SET available_cents = available_cents - ?1, held_cents = held_cents + ?1
              WHERE card = ?2 AND available_cents >= ?1",
@@ -163,9 +165,9 @@ impl Payment {
         sqlx::query(
             "INSERT INTO charge (gid, branch, order_id, card, amount_cents, state) VALUES (?, ?, ?, ?, ?, 'held')",
         )
-        .bind(&slot.gid)
-        .bind(&slot.branch)
-        .bind(&slot.order)
+        .bind(&slip.gid)
+        .bind(&slip.branch)
+        .bind(&slip.order)
         .bind(card)
         .bind(amount_cents)
         .execute(&mut *local)
@@ -173,9 +175,15 @@ impl Payment {
         Ok(local.commit().await?)
     }
 
-    async fn charge(&self, slot: &Slot, card: &str, amount_cents: i64) -> Result<(), BookError> {
+    async fn charge(
+        &self,
+        cx: &ConfirmCx,
+        slip: &Slip,
+        card: &str,
+        amount_cents: i64,
+    ) -> Result<(), BookError> {
         let mut local = self.books.begin().await?;
-        if fence::enter_confirm(&mut local, slot).await? == Pass::Done {
+        if !slip::enter(&mut local, cx, slip).await?.is_first() {
             return Ok(());
         }
         let balance = sqlx::query(
@@ -186,19 +194,25 @@ impl Payment {
         .bind(card)
         .execute(&mut *local)
         .await?;
-        exactly_one(&balance, slot, "the amount held")?;
+        exactly_one(&balance, slip, "the amount held")?;
         let charge = sqlx::query("UPDATE charge SET state = 'charged' WHERE gid = ? AND branch = ?")
-            .bind(&slot.gid)
-            .bind(&slot.branch)
+            .bind(&slip.gid)
+            .bind(&slip.branch)
             .execute(&mut *local)
             .await?;
-        exactly_one(&charge, slot, "the charge")?;
+        exactly_one(&charge, slip, "the charge")?;
         Ok(local.commit().await?)
     }
 
-    async fn let_go(&self, slot: &Slot, card: &str, amount_cents: i64) -> Result<(), BookError> {
+    async fn let_go(
+        &self,
+        cx: &CancelCx,
+        slip: &Slip,
+        card: &str,
+        amount_cents: i64,
+    ) -> Result<(), BookError> {
         let mut local = self.books.begin().await?;
-        if fence::enter_cancel(&mut local, slot).await? == Pass::Act {
+        if slip::enter(&mut local, cx, slip).await?.is_first() {
             let balance = sqlx::query(
                 "UPDATE card SET held_cents = held_cents - ?1, available_cents = available_cents + ?1
                  WHERE card = ?2 AND held_cents >= ?1",
@@ -207,13 +221,13 @@ impl Payment {
             .bind(card)
             .execute(&mut *local)
             .await?;
-            exactly_one(&balance, slot, "the amount held")?;
+            exactly_one(&balance, slip, "the amount held")?;
             let charge = sqlx::query("UPDATE charge SET state = 'released' WHERE gid = ? AND branch = ?")
-                .bind(&slot.gid)
-                .bind(&slot.branch)
+                .bind(&slip.gid)
+                .bind(&slip.branch)
                 .execute(&mut *local)
                 .await?;
-            exactly_one(&charge, slot, "the charge")?;
+            exactly_one(&charge, slip, "the charge")?;
         }
         Ok(local.commit().await?)
     }
@@ -225,6 +239,10 @@ impl Payment {
 
 #[cfg(test)]
 mod tests {
+    use tcc::{ActionName, Config, Gid, Ordinal, Timestamp};
+    use tcc_core::testing::contexts::{cancel_cx, confirm_cx, try_cx};
+    use tcc_fence::FenceError;
+
     use super::*;
 
     struct Till {
@@ -249,7 +267,10 @@ mod tests {
         }
 
         async fn fence(&self) -> Vec<String> {
-            sqlx::query_scalar("SELECT state FROM fence").fetch_all(self.payment.books.pool()).await.unwrap()
+            sqlx::query_scalar("SELECT phase FROM tcc_fence")
+                .fetch_all(self.payment.books.pool())
+                .await
+                .unwrap()
         }
     }
 
@@ -259,69 +280,102 @@ mod tests {
         }
     }
 
-    fn slot() -> Slot {
-        Slot { gid: "g1".to_owned(), branch: "02".to_owned(), order: "O-1".to_owned() }
+    fn gid() -> Gid {
+        Gid::new(Timestamp::from_millis(1), 1, 0)
+    }
+
+    fn branch() -> Ordinal {
+        Ordinal::from_index(1)
+    }
+
+    fn action() -> ActionName {
+        "payment.authorize@1".parse().unwrap()
+    }
+
+    fn slip() -> Slip {
+        Slip::new(&gid(), branch(), "O-1".to_owned())
+    }
+
+    /// The phases of one branch, as its handlers run them.
+    impl Payment {
+        async fn tried(&self, amount_cents: i64) -> Result<(), PaymentError> {
+            self.hold(&try_cx(&gid(), branch(), &action()), &slip(), "visa", amount_cents).await
+        }
+
+        async fn confirmed(&self, amount_cents: i64) -> Result<(), BookError> {
+            let cx = confirm_cx(&gid(), branch(), &action(), 1, &Config::default());
+            self.charge(&cx, &slip(), "visa", amount_cents).await
+        }
+
+        async fn cancelled(&self, amount_cents: i64) -> Result<(), BookError> {
+            let cx = cancel_cx(&gid(), branch(), &action(), 1, &Config::default());
+            self.let_go(&cx, &slip(), "visa", amount_cents).await
+        }
     }
 
     #[tokio::test]
     async fn a_repeated_confirm_charges_once() {
         let till = Till::open("confirm").await;
-        till.payment.hold(&slot(), "visa", 300).await.unwrap();
+        till.payment.tried(300).await.unwrap();
         assert_eq!(till.card().await, (700, 300, 0));
-        till.payment.charge(&slot(), "visa", 300).await.unwrap();
-        till.payment.charge(&slot(), "visa", 300).await.unwrap();
+        till.payment.confirmed(300).await.unwrap();
+        till.payment.confirmed(300).await.unwrap();
         assert_eq!(till.card().await, (700, 0, 300));
     }
 
     #[tokio::test]
     async fn a_cancel_that_comes_again_knowing_more_lets_go_once() {
         let till = Till::open("cancel").await;
-        till.payment.hold(&slot(), "visa", 300).await.unwrap();
-        till.payment.let_go(&slot(), "visa", 300).await.unwrap();
-        till.payment.let_go(&slot(), "visa", 300).await.unwrap();
+        till.payment.tried(300).await.unwrap();
+        till.payment.cancelled(300).await.unwrap();
+        till.payment.cancelled(300).await.unwrap();
         assert_eq!(till.card().await, (1000, 0, 0));
     }
 
     #[tokio::test]
     async fn a_try_after_its_cancel_holds_nothing() {
         let till = Till::open("suspension").await;
-        till.payment.let_go(&slot(), "visa", 300).await.unwrap();
-        assert_eq!(till.fence().await, ["barred"]);
-        let refused = till.payment.hold(&slot(), "visa", 300).await.unwrap_err();
-        assert!(matches!(refused, PaymentError::Fence(TryFence::Barred)), "{refused}");
-        till.payment.let_go(&slot(), "visa", 300).await.unwrap();
-        assert_eq!((till.card().await, till.fence().await), ((1000, 0, 0), vec!["barred".to_owned()]));
+        till.payment.cancelled(300).await.unwrap();
+        assert_eq!(till.fence().await, ["empty"]);
+        let refused = till.payment.tried(300).await.unwrap_err();
+        assert!(matches!(&refused, PaymentError::Books(error) if error.is_too_late()), "{refused}");
+        till.payment.cancelled(300).await.unwrap();
+        assert_eq!((till.card().await, till.fence().await), ((1000, 0, 0), vec!["empty".to_owned()]));
     }
 
     #[tokio::test]
     async fn a_declined_try_leaves_no_fence_and_its_cancel_lets_go_of_nothing() {
         let till = Till::open("declined").await;
-        let refused = till.payment.hold(&slot(), "visa", 1001).await.unwrap_err();
+        let refused = till.payment.tried(1001).await.unwrap_err();
         assert!(matches!(refused, PaymentError::Declined { .. }), "{refused}");
         assert!(till.fence().await.is_empty());
-        till.payment.let_go(&slot(), "visa", 1001).await.unwrap();
+        till.payment.cancelled(1001).await.unwrap();
         assert_eq!(till.card().await, (1000, 0, 0));
+    }
+
+    fn is_contradiction(error: &BookError) -> bool {
+        matches!(error, BookError::Fence(FenceError::Contradiction { .. }))
     }
 
     #[tokio::test]
     async fn a_fence_of_the_other_direction_is_a_contradiction() {
         let till = Till::open("contradiction").await;
-        let untried = till.payment.charge(&slot(), "visa", 300).await.unwrap_err();
-        assert!(matches!(untried, BookError::Contradiction { .. }), "{untried}");
-        till.payment.hold(&slot(), "visa", 300).await.unwrap();
-        till.payment.charge(&slot(), "visa", 300).await.unwrap();
-        let confirmed = till.payment.let_go(&slot(), "visa", 300).await.unwrap_err();
-        assert!(matches!(confirmed, BookError::Contradiction { .. }), "{confirmed}");
+        let untried = till.payment.confirmed(300).await.unwrap_err();
+        assert!(is_contradiction(&untried), "{untried}");
+        till.payment.tried(300).await.unwrap();
+        till.payment.confirmed(300).await.unwrap();
+        let confirmed = till.payment.cancelled(300).await.unwrap_err();
+        assert!(is_contradiction(&confirmed), "{confirmed}");
         assert_eq!(till.card().await, (700, 0, 300));
     }
 
     #[tokio::test]
     async fn books_that_are_opened_again_are_as_they_were() {
         let till = Till::open("again").await;
-        till.payment.hold(&slot(), "visa", 300).await.unwrap();
+        till.payment.tried(300).await.unwrap();
         let limits = BTreeMap::from([("visa".to_owned(), 1000)]);
         let again = Payment::open(&till.directory, &limits, Arc::default()).await.unwrap();
-        again.charge(&slot(), "visa", 300).await.unwrap();
+        again.confirmed(300).await.unwrap();
         assert_eq!(till.card().await, (700, 0, 300));
     }
 }

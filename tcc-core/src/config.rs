@@ -55,6 +55,23 @@ pub struct Config {
     pub events_max: usize,
 }
 
+/// For how long a fence must remember a branch after it was confirmed or cancelled.
+///
+/// Only a runtime makes one, by [`Runtime::fence_retention`](crate::Runtime::fence_retention), and confirm and cancel
+/// are told it. It is the retention of records: the runtime refuses to start, or to begin a transaction, unless that
+/// covers the transaction's deadline, the longest hard limit of a try and [`Config::replay_window`], so that whatever
+/// may still ask a fence asks before this time has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FenceRetention(Duration);
+
+impl FenceRetention {
+    /// The time, counted from the fence's last change.
+    #[must_use]
+    pub const fn as_duration(self) -> Duration {
+        self.0
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -126,6 +143,10 @@ impl Config {
 
     pub(crate) fn open_permits(&self) -> usize {
         self.open_max.min(Semaphore::MAX_PERMITS)
+    }
+
+    pub(crate) fn fence_retention(&self) -> FenceRetention {
+        FenceRetention(self.retention)
     }
 
     /// The shortest retention under which nothing late can find its record gone (rule 13).

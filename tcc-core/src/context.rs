@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    config::FenceRetention,
     gid::Gid,
     name::{ActionName, Ordinal},
     record::{Direction, Reason},
@@ -79,6 +80,8 @@ context! {
         attempt: u32,
         /// Number of the claim this attempt runs under; never goes back.
         epoch: u64,
+        /// For how long a fence must remember this branch after its end.
+        fence_retention: FenceRetention,
     }
 }
 
@@ -89,6 +92,8 @@ context! {
         attempt: u32,
         /// Number of the claim this attempt runs under; never goes back.
         epoch: u64,
+        /// For how long a fence must remember this branch after its end.
+        fence_retention: FenceRetention,
         /// The transaction's decision. A branch whose try was refused is cancelled even if the rest is
         /// confirmed.
         decided: Direction,

@@ -31,6 +31,35 @@ impl InvalidInput {
     }
 }
 
+/// A participant's own store says the opposite of what its branch was decided to do: confirmed where it is to be
+/// cancelled, never tried where it is to be confirmed.
+///
+/// No retry mends that, so an error with one of these among its causes is parked by `?`
+/// (see [`PhaseError`](crate::PhaseError)). Name it as the source of an error of your own to have the same.
+///
+/// ```
+/// use tcc_core::{Contradiction, PhaseError};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// #[error("the books do not add up")]
+/// struct BooksError(#[from] Contradiction);
+///
+/// fn settle() -> Result<(), PhaseError> {
+///     Err(BooksError(Contradiction::new("the charge is gone")))?
+/// }
+/// assert!(matches!(settle(), Err(PhaseError::Park(_))));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Contradiction(String);
+
+impl Contradiction {
+    /// What is said, and what was expected.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
 /// Why a transaction's closure gave up: any error at all, kept whole.
 ///
 /// `?` makes one of every error type, and [`Abort::downcast_ref`] gives it back. It is no
@@ -99,7 +128,8 @@ impl fmt::Debug for Abort {
     }
 }
 
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+/// The first `E` in the chain of causes.
+pub(crate) fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {

@@ -34,7 +34,7 @@ mod tx;
 
 pub use action::{Action, ActionPolicy, Rejection};
 pub use call::{Call, WireCall};
-pub use config::Config;
+pub use config::{Config, FenceRetention};
 pub use context::{CancelCx, ConfirmCx, TryCx};
 pub use error::*;
 pub use event::Event;

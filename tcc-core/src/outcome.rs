@@ -5,6 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    error::{Contradiction, find},
     gid::Gid,
     name::Name,
     record::{Decision, TransactionState},
@@ -47,7 +48,8 @@ impl<T> TryOutcome<T> {
 
 /// Why a confirm or cancel did not finish. It can never turn the decision round.
 ///
-/// `?` on any error gives [`PhaseError::Retry`].
+/// `?` on any error gives [`PhaseError::Retry`], unless a [`Contradiction`] is the error or among its causes: that
+/// gives [`PhaseError::Park`].
 #[derive(Debug)]
 pub enum PhaseError {
     /// Try again later, as the action's retry policy says.
@@ -81,6 +83,9 @@ impl PhaseError {
 
 impl<E: Error + Send + Sync + 'static> From<E> for PhaseError {
     fn from(error: E) -> Self {
+        if find::<Contradiction>(&error).is_some() {
+            return Self::Park(Box::new(error));
+        }
         Self::Retry(Box::new(error))
     }
 }
@@ -148,5 +153,41 @@ impl<T> Keyed<T> {
             Self::First(value) => Some(value),
             Self::Repeated(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum BooksError {
+        #[error("the database did not answer")]
+        Database(#[source] fmt::Error),
+        #[error("the books of order 17 are wrong")]
+        Wrong(#[source] Contradiction),
+        #[error(transparent)]
+        Passed(Box<BooksError>),
+    }
+
+    fn asked(error: impl Error + Send + Sync + 'static) -> PhaseError {
+        let settle = || -> Result<(), PhaseError> { Err(error)? };
+        settle().expect_err("an error")
+    }
+
+    #[test]
+    fn a_contradiction_anywhere_in_the_chain_of_causes_parks() {
+        let contradiction = || Contradiction::new("confirmed");
+        assert!(matches!(asked(contradiction()), PhaseError::Park(_)));
+        assert!(matches!(asked(BooksError::Wrong(contradiction())), PhaseError::Park(_)));
+        let passed = asked(BooksError::Passed(Box::new(BooksError::Wrong(contradiction()))));
+        let PhaseError::Park(kept) = passed else { panic!("{passed}") };
+        assert!(kept.is::<BooksError>(), "the error is kept whole");
+    }
+
+    #[test]
+    fn any_other_error_is_retried() {
+        assert!(matches!(asked(fmt::Error), PhaseError::Retry(_)));
+        assert!(matches!(asked(BooksError::Database(fmt::Error)), PhaseError::Retry(_)));
     }
 }

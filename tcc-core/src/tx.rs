@@ -407,6 +407,7 @@ impl TxInner {
                 action: action.clone(),
                 attempt,
                 epoch: 0,
+                fence_retention: self.shared.config.fence_retention(),
                 decided: Direction::Cancel,
                 reason: Reason::LostBranch,
             };

@@ -11,6 +11,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Shared, registry::Hosted};
 use crate::{
+    config::FenceRetention,
     context::{CancelCx, ConfirmCx},
     event::Event,
     gid::Gid,
@@ -169,7 +170,8 @@ impl Shared {
         let Some(_turn) = turn.filter(|_| fresh) else {
             return Some(How::Release { after_ms: 0, unhandled: false });
         };
-        let work = run_handler(Arc::clone(&hosted), gid.clone(), drive.clone());
+        let work =
+            run_handler(Arc::clone(&hosted), gid.clone(), drive.clone(), self.config.fence_retention());
         let task = Task::spawn(&*self.seam, crate::tx::inside(gid.clone(), work));
         let failed = match self.watch(gid, drive, lease, task, policy.phase_timeout).await {
             Watched::Ended(Ended::Done(Ok(()))) => return Some(How::Done { seen: seen(&drive.outcome) }),
@@ -406,12 +408,22 @@ type Work = futures_util::future::BoxFuture<'static, Result<(), PhaseError>>;
 
 /// Reads a branch's payloads and runs its handler. All of it is the user's code and may panic, so that it
 /// belongs in a task of its own (rule 9).
-async fn run_handler(hosted: Arc<Hosted>, gid: Gid, drive: Drive) -> Result<(), Unfinished> {
-    let work = handler(&hosted, &gid, &drive).map_err(Unfinished::Undecodable)?;
+async fn run_handler(
+    hosted: Arc<Hosted>,
+    gid: Gid,
+    drive: Drive,
+    fence_retention: FenceRetention,
+) -> Result<(), Unfinished> {
+    let work = handler(&hosted, &gid, &drive, fence_retention).map_err(Unfinished::Undecodable)?;
     work.await.map_err(Unfinished::Phase)
 }
 
-fn handler(hosted: &Hosted, gid: &Gid, drive: &Drive) -> Result<Work, DecodeError> {
+fn handler(
+    hosted: &Hosted,
+    gid: &Gid,
+    drive: &Drive,
+    fence_retention: FenceRetention,
+) -> Result<Work, DecodeError> {
     let arguments = drive
         .arguments
         .clone()
@@ -429,10 +441,11 @@ fn handler(hosted: &Hosted, gid: &Gid, drive: &Drive) -> Result<Work, DecodeErro
                 action: drive.action.clone(),
                 attempt: drive.attempt,
                 epoch: drive.epoch,
+                fence_retention,
             };
             (hosted.action.confirm)(cx, arguments, result)
         }
-        Direction::Cancel => cancel(hosted, gid, drive, arguments, outcome),
+        Direction::Cancel => cancel(hosted, gid, drive, fence_retention, arguments, outcome),
     }
 }
 
@@ -440,6 +453,7 @@ fn cancel(
     hosted: &Hosted,
     gid: &Gid,
     drive: &Drive,
+    fence_retention: FenceRetention,
     arguments: Payload,
     outcome: TryOutcome<Payload>,
 ) -> Result<Work, DecodeError> {
@@ -449,6 +463,7 @@ fn cancel(
         action: drive.action.clone(),
         attempt: drive.attempt,
         epoch: drive.epoch,
+        fence_retention,
         decided: drive.decided,
         reason: drive.reason,
     };

@@ -34,7 +34,7 @@ pub(crate) use registry::Hosted;
 use registry::Registry;
 
 use crate::{
-    config::Config,
+    config::{Config, FenceRetention},
     event::Event,
     gid::Gid,
     machine::{Decide, Redrive, Refusal},
@@ -242,6 +242,12 @@ impl Runtime {
     #[must_use]
     pub fn process(&self) -> &Name {
         &self.shared.process
+    }
+
+    /// For how long fences must remember a branch after its end: what they may forget is older.
+    #[must_use]
+    pub fn fence_retention(&self) -> FenceRetention {
+        self.shared.config.fence_retention()
     }
 
     /// Begins a graceful shutdown and waits for its end: no new transaction, no new work; what is in

@@ -1,5 +1,6 @@
 //! What tests of stores and of services share.
 
+pub mod contexts;
 pub mod sequences;
 pub mod sim;
 pub mod variants;
