@@ -1,14 +1,20 @@
 //! Measures the framework against what Redis itself can do.
 
+mod arguments;
+mod compare;
 mod floor;
 mod measure;
+mod memory;
+mod report;
+mod scenarios;
 mod server;
 mod work;
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
+use arguments::{Arguments, Command, HELP, Side};
+use compare::Plan;
 use server::{Durability, Server};
-use work::Shape;
 
 /// Why a measurement failed.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +55,12 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("bench: {error}: {error:?}");
+            let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(&error);
+            eprintln!("bench: {error}");
+            while let Some(why) = cause {
+                eprintln!("  because {why}");
+                cause = why.source();
+            }
             ExitCode::FAILURE
         }
     }
@@ -57,44 +68,48 @@ async fn main() -> ExitCode {
 
 #[allow(clippy::print_stdout, reason = "a program for the terminal")]
 async fn run() -> Result<(), BenchError> {
-    let mut side = "both".to_owned();
-    let mut durability = Durability::Off;
-    let mut concurrency = 64_usize;
-    let mut seconds = 3.0_f64;
-    let mut url = None;
-    let mut shape = Shape::default();
-    let mut parser = lexopt::Parser::from_env();
-    let usage = |error: lexopt::Error| BenchError::Usage(error.to_string());
-    while let Some(argument) = parser.next().map_err(usage)? {
-        use lexopt::{Arg::Long, ValueExt};
-        match argument {
-            Long("side") => side = parser.value().map_err(usage)?.string().map_err(usage)?,
-            Long("durability") => {
-                let name = parser.value().map_err(usage)?.string().map_err(usage)?;
-                durability = Durability::of(&name).ok_or_else(|| BenchError::Usage(format!("no durability `{name}`")))?;
-            }
-            Long("concurrency") => concurrency = parser.value().map_err(usage)?.parse().map_err(usage)?,
-            Long("seconds") => seconds = parser.value().map_err(usage)?.parse().map_err(usage)?,
-            Long("url") => url = Some(parser.value().map_err(usage)?.string().map_err(usage)?),
-            Long("queued") => shape.queued = true,
-            Long("history") => shape.history = true,
-            Long("sequence") => shape.in_sequence = true,
-            Long("branches") => shape.branches = parser.value().map_err(usage)?.parse().map_err(usage)?,
-            other => return Err(usage(other.unexpected())),
+    let arguments = Arguments::read()?;
+    match arguments.command {
+        Command::Help => println!("{HELP}"),
+        Command::Compare => {
+            let plan = if arguments.quick { Plan::QUICK } else { Plan::FULL };
+            let durabilities = match arguments.durability {
+                Some(durability) => vec![durability],
+                None => Durability::ALL.to_vec(),
+            };
+            let concurrencies = match arguments.concurrency {
+                Some(concurrency) => vec![concurrency],
+                None => compare::concurrencies().to_vec(),
+            };
+            compare::compare(plan, &durabilities, &concurrencies, |row| report::row(row, arguments.json))
+                .await?;
         }
+        Command::Scenarios => {
+            let plan = if arguments.quick { Plan::QUICK } else { Plan::FULL };
+            scenarios::all(plan, |figure| report::figure(figure, arguments.json)).await?;
+        }
+        Command::Once => once(&arguments).await?,
     }
-    let mut server = match &url {
+    Ok(())
+}
+
+/// One run of each side, or of the side that is named; for profilers.
+#[allow(clippy::print_stdout, reason = "a program for the terminal")]
+async fn once(arguments: &Arguments) -> Result<(), BenchError> {
+    let durability = arguments.durability.unwrap_or(Durability::Off);
+    let concurrency = arguments.concurrency.unwrap_or(64);
+    let length = arguments.length;
+    let mut server = match &arguments.url {
         Some(url) => Server::at(url).await?,
         None => Server::start(durability).await?,
     };
-    let length = Duration::from_secs_f64(seconds);
-    if side != "tcc" {
-        let run = floor::run(&mut server, concurrency, length, shape.payload_bytes).await?;
+    if arguments.side != Some(Side::Tcc) {
+        let run = floor::run(&mut server, concurrency, length, arguments.shape.payload_bytes).await?;
         println!("floor {}", serde_json::to_string(&run)?);
         server.empty().await?;
     }
-    if side != "floor" {
-        let run = work::run(&mut server, durability, concurrency, length, shape).await?;
+    if arguments.side != Some(Side::Floor) {
+        let run = work::run(&mut server, durability, concurrency, length, arguments.shape).await?;
         println!("tcc   {}", serde_json::to_string(&run)?);
     }
     Ok(())

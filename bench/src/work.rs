@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tcc::{CancelCx, ConfirmCx, PhaseError, RedisStore, Runtime, TryCx, TryOutcome, redis::History};
+use tcc::{
+    CancelCx, ConfirmCx, OpenTransaction, PhaseError, RedisStore, Runtime, TryCx, TryOutcome, redis::History,
+};
 
 use crate::{
     BenchError,
@@ -96,9 +98,8 @@ fn text(bytes: usize) -> String {
 
 /// A runtime on this server.
 pub(crate) async fn runtime(url: &str, durability: Durability, shape: Shape) -> Result<Runtime, BenchError> {
-    let mut store = RedisStore::builder(url)
-        .durability(durability.promised())
-        .call_timeout(Duration::from_secs(20));
+    let mut store =
+        RedisStore::builder(url).durability(durability.promised()).call_timeout(Duration::from_secs(20));
     if !shape.history {
         store = store.history(History::off());
     }
@@ -107,23 +108,34 @@ pub(crate) async fn runtime(url: &str, durability: Durability, shape: Shape) -> 
         .participant(Left)
         .participant(Right)
         .store_timeout(Duration::from_secs(25))
+        .timeout(Duration::from_secs(120))
         .phase_two_inline(!shape.queued)
         .start()
         .await?;
     Ok(runtime)
 }
 
-/// One transaction, to its end.
-pub(crate) async fn one(runtime: &Runtime, shape: Shape) -> Result<Took, BenchError> {
-    let started = Instant::now();
+/// A runtime whose transactions may stay open for an hour, so many at a time.
+pub(crate) async fn patient_runtime(url: &str, open_max: usize) -> Result<Runtime, BenchError> {
+    let hour = Duration::from_secs(3_600);
+    let store = RedisStore::builder(url).durability(tcc::redis::Durability::Volatile).history(History::off());
+    let runtime = Runtime::builder()
+        .store(store.connect().await?)
+        .participant(Left)
+        .participant(Right)
+        .open_max(open_max)
+        .timeout(hour)
+        .lease(hour)
+        .start()
+        .await?;
+    Ok(runtime)
+}
+
+/// One transaction, its branches tried.
+pub(crate) async fn tried(runtime: &Runtime, shape: Shape) -> Result<OpenTransaction, BenchError> {
     let open = runtime.transaction("bench").begin().await?;
     let what = text(shape.payload_bytes);
-    if shape.branches == 2 && !shape.in_sequence {
-        tcc::try_join!(
-            LeftTcc::new(&open).hold(what.clone()),
-            RightTcc::new(&open).hold(what),
-        )?;
-    } else if shape.in_sequence {
+    if shape.in_sequence {
         for place in 0..shape.branches {
             if place % 2 == 0 {
                 LeftTcc::new(&open).hold(what.clone()).await?;
@@ -131,11 +143,18 @@ pub(crate) async fn one(runtime: &Runtime, shape: Shape) -> Result<Took, BenchEr
                 RightTcc::new(&open).hold(what.clone()).await?;
             }
         }
+    } else if shape.branches == 2 {
+        tcc::try_join!(LeftTcc::new(&open).hold(what.clone()), RightTcc::new(&open).hold(what))?;
     } else {
-        let left = (0..shape.branches).map(|_| LeftTcc::new(&open).hold(what.clone()));
-        tcc::try_join_all(left).await?;
+        tcc::try_join_all((0..shape.branches).map(|_| LeftTcc::new(&open).hold(what.clone()))).await?;
     }
-    let ending = open.commit().await?;
+    Ok(open)
+}
+
+/// One transaction, to its end.
+pub(crate) async fn one(runtime: &Runtime, shape: Shape) -> Result<Took, BenchError> {
+    let started = Instant::now();
+    let ending = tried(runtime, shape).await?.commit().await?;
     let decided = started.elapsed();
     ending.wait(PATIENCE).await?;
     Ok(Took { decided, ended: started.elapsed() })
