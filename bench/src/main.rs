@@ -12,6 +12,10 @@ mod work;
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+
 use arguments::{Arguments, Command, HELP, Side};
 use compare::Plan;
 use server::{Durability, Server};
@@ -49,7 +53,7 @@ impl From<tcc::Abort> for BenchError {
     }
 }
 
-#[tokio::main]
+#[tokio::main(worker_threads = 1)]
 #[allow(clippy::print_stderr, reason = "a program for the terminal")]
 async fn main() -> ExitCode {
     match run().await {

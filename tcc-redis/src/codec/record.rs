@@ -61,8 +61,9 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
         return Err(Unreadable::new("format", "another version: upgrade this process"));
     }
     let key = fields.optional("key").map(|key| key.parse());
-    // `2`, or `2 looked` once a sweep has looked at the transaction.
+    // `2`, and marks for the functions: `2 looked marked`.
     let count = fields.text("branches")?;
+    let count = count.strip_suffix(" marked").unwrap_or(count);
     let count = count.strip_suffix(" looked").unwrap_or(count).parse::<u16>();
     let count = count.map_err(|_| Unreadable::new("branches", "no number"))?;
     let initiator = fields.name("initiator")?;

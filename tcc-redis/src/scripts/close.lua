@@ -113,7 +113,7 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
-local WATCHED = { head = 'state branches retention_ms key bells decided', parts = { '.state' } }
+local WATCHED = { head = 'state branches retention_ms', parts = { '.state' } }
 local WRITTEN = { head = '', parts = { '.state' } }
 local GONE = { head = 'held', parts = { '.arguments', '.result' } }
 -- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
@@ -129,18 +129,18 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or not HELD[found[1]] or found[2] ~= count .. '' or not found[3] or found[4] or found[5] then
+  local fields, set, places = fields_of(WRITTEN, count), {}, {}
+  if found.err or not HELD[found[1]] or found[2] ~= fields.count or not found[3] then
     return nil
   end
   local was, direction = found[1], DIRECTION[found[1]]
   local state = was == 'confirming' and 'confirmed' or 'cancelled'
-  local fields, set, places = fields_of(WRITTEN, count), {}, {}
   local one = taken + 1
   for _ = 1, count do
     local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
     one = one + 5
     place = tonumber(place)
-    local line, held = found[6 + place], HELD[was][seen]
+    local line, held = found[3 + place], HELD[was][seen]
     if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
       return nil
     end
@@ -151,25 +151,25 @@ local function quick()
     set[2 * place - 1], set[2 * place] = fields[place], state .. ' ' .. seen .. ' once'
   end
   local expires = now + tonumber(found[3])
-  local history
-  if HISTORY_MAX > 0 then
-    local since = moment_of('decided', string.sub(found[6] or '', 1, 24))
-    for place = 1, count do
-      note(state, ordinal_text(place), 'after', now - since .. ' ms')
-    end
-    note('ended', state)
-    history = find_history()
+  local lines = begin_notes()
+  if not lines then
+    return nil
   end
-  if #missing > 0 or not are_typed(history) then
+  if HISTORY_MAX > 0 then
+    local since = moment_of('decided', string.sub(redis.call('HGET', TX, 'decided') or '', 1, 24))
+    for place = 1, count do
+      line(lines, state .. ' ' .. ordinal_text(place) .. ' after ' .. number_text(now - since) .. ' ms')
+    end
+    line(lines, 'ended ' .. state)
+  end
+  expires = number_text(expires)
+  if not write_lines(lines, expires) then
     return nil
   end
   redis.call('HSET', TX, 'state', state, 'ended_at', moment_text(now), unpack(set))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  redis.call('PEXPIREAT', TX, number_text(expires))
+  redis.call('PEXPIREAT', TX, expires)
   redis.call('ZREM', DUE, GID)
-  if history then
-    keep_notes(history, true, number_text(expires))
-  end
   return QUICK
 end
 

@@ -29,7 +29,7 @@ end
 -- Claims every branch that was heard of.
 local ALL = '*'
 
-local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = { '.state' } }
+local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = {} }
 local WRITTEN = { head = '', parts = { '.state', '.result' } }
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
@@ -46,7 +46,8 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
+  local fields, set = fields_of(WRITTEN, count), {}
+  if found.err or found[1] ~= 'trying' or found[2] ~= fields.count or not found[4] or not found[5] then
     return nil
   end
   local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
@@ -55,28 +56,27 @@ local function quick()
     return nil
   end
   local lease = moment_text(now + lease_ms)
-  local fields, set = fields_of(WRITTEN, count), {}
   for place = 1, count do
     local one = heard + 4 * (place - 1)
-    if found[5 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
+    if tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
       return nil
     end
     local at = 4 * (place - 1)
     set[at + 1], set[at + 2] = fields[2 * place - 1], 'confirming succeeded held result=' .. ARGV[one + 4]
     set[at + 3], set[at + 4] = fields[2 * place], ARGV[one + 3]
   end
-  local history
-  if HISTORY_MAX > 0 then
-    for place = 1, count do
-      note('try of', ordinal_text(place), 'succeeded')
-    end
-    note('decided confirm because', reason, 'by', by)
-    for place = 1, count do
-      note('claimed', ordinal_text(place), 'confirm attempt 1')
-    end
-    history = find_history()
+  local lines = begin_notes()
+  if not lines then
+    return nil
   end
-  if #missing > 0 or not are_typed(history) then
+  for place = 1, HISTORY_MAX > 0 and count or 0 do
+    line(lines, 'try of ' .. ordinal_text(place) .. ' succeeded')
+  end
+  line(lines, 'decided confirm because ' .. reason .. ' by ' .. by)
+  for place = 1, HISTORY_MAX > 0 and count or 0 do
+    line(lines, 'claimed ' .. ordinal_text(place) .. ' confirm attempt 1')
+  end
+  if not write_lines(lines) then
     return nil
   end
   local decided = at_text .. ' confirm ' .. reason
@@ -87,9 +87,6 @@ local function quick()
   -- The timer stands at one of these already, or before.
   if found[4] > lease and found[3] > lease then
     redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
-  end
-  if history then
-    keep_notes(history)
   end
   return QUICK
 end

@@ -114,7 +114,7 @@ local QUICK_MAX = 100
 local function fields_of(kind, count)
   local list = kind[count]
   if not list then
-    list = {}
+    list = { count = number_text(count) }
     for name in string.gmatch(kind.head, '%S+') do
       list[#list + 1] = name
     end
@@ -137,11 +137,6 @@ local function has_type(kind, key)
     typed[key] = kind
   end
   return found == kind or found == 'none'
-end
-
--- Whether the keys are what they should be that the short way of a step writes.
-local function are_typed(history)
-  return has_type('zset', DUE) and (not history or has_type('list', history))
 end
 
 local function find_queues()
@@ -209,6 +204,44 @@ local function note(...)
   if #notes < HISTORY_MAX then
     notes[#notes + 1] = string.sub(moment_text(now) .. ' ' .. table.concat({ ... }, ' '), 1, LINE_BYTES_MAX)
   end
+end
+
+-- What a step that goes the short way is told of, where a history is kept; nothing if it cannot be kept, and
+-- the long way must say why.
+local function begin_notes()
+  if HISTORY_MAX == 0 then
+    return {}
+  end
+  return declared[TAG .. 'history:' .. GID] and { moment_text(now) .. ' ' } or nil
+end
+
+local function line(lines, text)
+  if HISTORY_MAX > 0 then
+    text = lines[1] .. text
+    lines[#lines + 1] = #text <= LINE_BYTES_MAX and text or string.sub(text, 1, LINE_BYTES_MAX)
+  end
+end
+
+-- The first write of a step that goes the short way: whether the keys are what they should be.
+local function write_lines(lines, expires)
+  if not has_type('zset', DUE) then
+    return false
+  end
+  if #lines > 1 then
+    local history = TAG .. 'history:' .. GID
+    local first = math.max(2, #lines - HISTORY_MAX + 1)
+    local length = redis.pcall('RPUSH', history, unpack(lines, first))
+    if type(length) == 'table' then
+      return false
+    end
+    if length > HISTORY_MAX then
+      redis.call('LTRIM', history, -HISTORY_MAX, -1)
+    end
+    if expires then
+      redis.call('PEXPIREAT', history, expires)
+    end
+  end
+  return true
 end
 
 -- Where the notes go, if there are any.

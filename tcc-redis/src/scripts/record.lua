@@ -74,15 +74,33 @@ local function held_text(held)
   return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
 end
 
--- `2`, or `2 looked` once a sweep has looked at the transaction.
+-- `2`; `2 looked` once it is in the list of open ones; `2 marked`, or both, where it has what a short way does
+-- not look for.
+local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
+
 local function parse_branches(head)
   -- Five digits bound every loop over branches.
-  local count, looked = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)( ?%l*)$')
-  if not count or looked ~= '' and looked ~= ' looked' then
+  local count, marks = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)(.*)$')
+  if not count or not MARKS[marks] then
     unreadable('branches', 'no number')
   end
-  head.looked = looked ~= ''
+  head.looked = MARKS[marks][1]
   return tonumber(count)
+end
+
+-- Whether a short way must not take the record: it has a key, a message, or a branch that stands otherwise
+-- than registered and, once it is decided, held or ended by its first claim.
+local function is_marked(head)
+  local marked = head.key ~= nil or next(head.bells) ~= nil
+  for _, branch in ipairs(head.branches) do
+    local plain = branch.state == 'trying' or head.decision and first_claim(branch, head)
+    marked = marked or not plain or branch_text(branch, '.wait', head) ~= nil
+  end
+  return marked
+end
+
+local function branches_text(head)
+  return #head.branches .. (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
 end
 
 local function sorted_names(set)
@@ -230,7 +248,7 @@ local function texts(head)
   end
   fields.decided = decided_text(head)
   fields.held = held_text(head.held)
-  fields.branches = #head.branches .. (head.looked and ' looked' or '')
+  fields.branches = branches_text(head)
   fields.bells = bells_text(head.bells)
   for place, branch in ipairs(head.branches) do
     for _, part in ipairs(PARTS) do

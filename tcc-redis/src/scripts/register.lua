@@ -77,12 +77,17 @@ local ADDED = { head = '', parts = { '', '.arguments' } }
 
 -- The record's first branches, where there is no record yet.
 local function quick()
-  local new = take_create()
-  local distinct, branches_max, bytes_max, count = take(), take_number(), take_number(), take_number()
-  if not new or distinct ~= '1' or count > math.min(branches_max, QUICK_MAX) or now >= new.deadline_at or redis.call('EXISTS', TX) == 1 then
+  local creates, name, key, initiator, deadline, lease_ms, retention_ms, distinct, branches_max, bytes_max, count =
+    unpack(ARGV, taken + 1, taken + 11)
+  if creates ~= '1' or key ~= '' or distinct ~= '1' then
     return nil
   end
-  local lease_until = now + new.lease_ms
+  count, deadline = tonumber(count), tonumber(deadline)
+  if count > QUICK_MAX or count > tonumber(branches_max) or now >= deadline or redis.call('EXISTS', TX) == 1 then
+    return nil
+  end
+  taken = taken + 11
+  local lease_until = now + lease_ms
   local fields, set, bytes = fields_of(ADDED, count), {}, 0
   for at = 1, 2 * count do
     local text = ARGV[taken + at]
@@ -91,27 +96,21 @@ local function quick()
       bytes = bytes + #text
     end
   end
-  if new.key then
-    set[4 * count + 1], set[4 * count + 2] = 'key', new.key
-  end
-  local history
-  if HISTORY_MAX > 0 then
-    note('begun by', new.initiator)
-    for place = 1, count do
-      note('registered', ordinal_text(place), string.match(set[4 * place - 2], '^%S+'))
-    end
-    history = find_history()
-  end
-  if bytes > bytes_max or #missing > 0 or not are_typed(history) then
+  local lines = begin_notes()
+  if bytes > tonumber(bytes_max) or not lines then
     return nil
   end
-  redis.call('HSET', TX, 'format', FORMAT, 'name', new.name, 'initiator', new.initiator, 'state', 'trying',
-    'begun_at', moment_text(now), 'deadline_at', moment_text(new.deadline_at),
-    'lease_until', moment_text(lease_until), 'retention_ms', new.retention_ms, 'branches', count .. '', unpack(set))
-  redis.call('ZADD', DUE, number_text(math.min(lease_until, new.deadline_at)), GID)
-  if history then
-    keep_notes(history)
+  line(lines, 'begun by ' .. initiator)
+  for place = 1, HISTORY_MAX > 0 and count or 0 do
+    line(lines, 'registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+'))
   end
+  if not write_lines(lines) then
+    return nil
+  end
+  redis.call('HSET', TX, 'format', FORMAT, 'name', name, 'initiator', initiator, 'state', 'trying',
+    'begun_at', moment_text(now), 'deadline_at', moment_text(deadline), 'lease_until', moment_text(lease_until),
+    'retention_ms', retention_ms, 'branches', fields.count, unpack(set))
+  redis.call('ZADD', DUE, number_text(lease_until < deadline and lease_until or deadline), GID)
   return QUICK
 end
 

@@ -57,7 +57,6 @@ local function step(operation)
     return slow(operation.operate)
   end
   local first = taken
-  notes, missing, before = {}, {}, {}
   local answer = operation.quick()
   if not answer then
     taken = first
