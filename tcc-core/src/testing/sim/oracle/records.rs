@@ -6,7 +6,7 @@ use super::Step;
 use crate::{
     gid::Gid,
     machine::{Answer, How, Op},
-    record::{Branch, BranchState, Direction, Record, Seen, TransactionState},
+    record::{Branch, Closed, BranchState, Direction, Record, Seen, TransactionState},
     store::Doorbell,
     time::Timestamp,
 };
@@ -238,6 +238,8 @@ fn leased(old: &Branch, new: &Branch, now: Timestamp) -> Result<(), String> {
     };
     match new.claim {
         Some(other) if other.token == claim.token => Ok(()),
+        // It ended the branch, and belongs to nobody now.
+        Some(other) if other.closed == Some(Closed::Final) && new.epoch == old.epoch => Ok(()),
         _ => Err(format!("its lease until {} was taken from its holder", claim.until)),
     }
 }
