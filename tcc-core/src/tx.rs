@@ -1,7 +1,7 @@
 //! The handle of an open transaction: it registers branches, learns what their tries came to, and decides.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -24,9 +24,9 @@ use crate::{
     outcome::TryOutcome,
     payload::Payload,
     record::{Decision, Direction, Known, Reason, Seen, Token, TransactionState},
-    runtime::{Group, Shared},
+    runtime::{Called, Group, Shared},
     seam::{Ended, Task},
-    store::StoreError,
+    store::{StoreError, StoreErrorKind},
     time::Timestamp,
 };
 
@@ -122,6 +122,8 @@ struct TxState {
     calls: u32,
     payload_bytes: usize,
     branches: BTreeMap<Ordinal, LocalBranch>,
+    /// Branches named by a commit of which one sending was not answered: they may have been confirmed.
+    perhaps_confirmed: BTreeSet<Ordinal>,
 }
 
 impl TxState {
@@ -175,6 +177,7 @@ impl TxInner {
             calls: 0,
             payload_bytes: 0,
             branches: BTreeMap::new(),
+            perhaps_confirmed: BTreeSet::new(),
         };
         let inner = Arc::new(Self {
             gid: create.gid.clone(),
@@ -373,8 +376,12 @@ impl TxInner {
         else {
             return;
         };
-        let error = self.cancel_orphan(ordinal, &action, arguments, known).await.err();
-        tracing::error!(gid = %self.gid, branch = %ordinal, %action, error, "a try ended after its record was gone; its cancel was run here");
+        let error = if self.state().perhaps_confirmed.contains(&ordinal) {
+            Some("its commit may have been applied before the record was gone: cancel was not run".to_owned())
+        } else {
+            self.cancel_orphan(ordinal, &action, arguments, known).await.err()
+        };
+        tracing::error!(gid = %self.gid, branch = %ordinal, %action, error, "the record of a tried branch is gone; its cancel belongs here");
         self.shared.emit(|| Event::CancelledWithoutRecord {
             gid: self.gid.clone(),
             branch: ordinal,
@@ -515,31 +522,30 @@ impl TxInner {
         let (asked, known) = (decide.direction, decide.heard.clone());
         let by = decide.by.clone();
         let claimed_at = self.shared.seam.elapsed();
-        let decided: Decided =
-            match self.shared.call(&self.gid, decide, self.shared.config.decide_patience).await {
-                Ok(Ok(decided)) => decided,
-                Ok(Err(Refusal::TooLateToCreate)) => {
-                    // Nothing was recorded, and by its deadline nothing can be any more.
-                    let decision = Decision {
-                        direction: Direction::Cancel,
-                        reason: Reason::DeadlinePassed,
-                        by,
-                        at: self.deadline_at,
-                    };
-                    return Ok(Settled { decision, state: TransactionState::Cancelled });
-                }
-                Ok(Err(refusal)) => {
-                    self.cancel_lost(known.iter().map(|heard| heard.ordinal).collect(), known).await;
-                    let message = format!("the decision ({asked}) found no record: {refusal}");
-                    return Err(
-                        TransactionError::new(TransactionErrorKind::Lost, message).of(&self.gid, &self.name)
-                    );
-                }
-                Err(error) => {
-                    self.report_known(known);
-                    return Err(self.undecided(asked, error));
-                }
-            };
+        let decided: Decided = match self.send(decide).await {
+            Ok(Ok(decided)) => decided,
+            Ok(Err(Refusal::TooLateToCreate)) => {
+                // Nothing was recorded, and by its deadline nothing can be any more.
+                let decision = Decision {
+                    direction: Direction::Cancel,
+                    reason: Reason::DeadlinePassed,
+                    by,
+                    at: self.deadline_at,
+                };
+                return Ok(Settled { decision, state: TransactionState::Cancelled });
+            }
+            Ok(Err(refusal)) => {
+                self.cancel_lost(known.iter().map(|heard| heard.ordinal).collect(), known).await;
+                let message = format!("the decision ({asked}) found no record: {refusal}");
+                return Err(
+                    TransactionError::new(TransactionErrorKind::Lost, message).of(&self.gid, &self.name)
+                );
+            }
+            Err(error) => {
+                self.report_known(known);
+                return Err(self.undecided(asked, error));
+            }
+        };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
         let Decided { decision, state, drives, lost } = decided;
         match claimed {
@@ -557,6 +563,21 @@ impl TxInner {
             self.cancel_lost(lost, known).await;
         }
         Ok(Settled { decision, state })
+    }
+
+    /// Sends a decision until it is answered, no longer than `decide_patience` allows.
+    async fn send(&self, decide: Decide) -> Called<Decided> {
+        let direction = decide.direction;
+        let first = self.shared.call(&self.gid, decide.clone(), Duration::ZERO).await;
+        if !matches!(&first, Err(error) if error.kind() == StoreErrorKind::Unavailable) {
+            return first;
+        }
+        // The commit may have been applied, and its branches confirmed by others. If the record is gone when
+        // the answer comes, its retention may be over: nobody may cancel them any more (rule 1).
+        if direction == Direction::Confirm {
+            self.state().perhaps_confirmed = decide.heard.iter().map(|heard| heard.ordinal).collect();
+        }
+        self.shared.call(&self.gid, decide, self.shared.config.decide_patience).await
     }
 
     /// Outcomes that a decision was to carry are reported without it when it is given up: another may

@@ -26,6 +26,7 @@ use tokio_util::{
 };
 
 pub use builder::{RuntimeBuilder, StartError};
+pub(crate) use calls::Called;
 pub(crate) use driver::{Group, chain};
 pub(crate) use registry::Hosted;
 use registry::Registry;
