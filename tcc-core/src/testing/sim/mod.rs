@@ -13,9 +13,11 @@ mod nemesis;
 mod oracle;
 mod participants;
 mod plan;
+pub mod points;
 mod random;
 mod trace;
 mod wire;
+mod workload;
 mod world;
 
 use std::{
@@ -109,10 +111,15 @@ pub fn run(seed: u64) -> Report {
             world.executor.spawn(WORLD, Box::pin(nemesis::trouble(Arc::clone(&world), kind, mean)));
         }
     }
+    finish(seed, &world)
+}
+
+/// Steps a world to its end and tells what it came to.
+fn finish(seed: u64, world: &Arc<World>) -> Report {
     let redriven = Arc::new(AtomicU64::new(0));
-    world.executor.spawn(WORLD, Box::pin(direct(Arc::clone(&world), Arc::clone(&redriven))));
-    step_until_over(&world);
-    report(seed, &world, redriven.load(Ordering::SeqCst))
+    world.executor.spawn(WORLD, Box::pin(direct(Arc::clone(world), Arc::clone(&redriven))));
+    step_until_over(world);
+    report(seed, world, redriven.load(Ordering::SeqCst))
 }
 
 fn step_until_over(world: &World) {

@@ -74,6 +74,13 @@ async fn live(world: Arc<World>, place: usize, process: Process) {
     if !deployed.initiates {
         return;
     }
+    if let Some(script) = &world.script {
+        if script.begins() {
+            let work = super::workload::go(Arc::clone(&world), process, runtime);
+            world.executor.spawn(process, Box::pin(work));
+        }
+        return;
+    }
     let pause_ms = 2 * world.plan.span.as_millis() as u64 / world.plan.transactions;
     loop {
         world.sleep_millis(1, pause_ms).await;
@@ -124,6 +131,9 @@ async fn start(world: &Arc<World>, place: usize, process: Process) -> Result<Run
     for bank in &deployed.banks {
         let teller = Teller { world: Arc::clone(world), process, bank };
         builder = builder.actions(*bank, teller.actions(deployed.old));
+        if deployed.tries_only {
+            builder = builder.tries_only(*bank);
+        }
     }
     builder.start().await
 }
@@ -166,8 +176,13 @@ fn crash(world: &World) {
 fn shut_down(world: &Arc<World>) {
     let Some((place, process)) = victim(world) else { return };
     let Some(runtime) = world.places()[place].runtime.clone() else { return };
+    stop(world, process, &runtime);
+}
+
+/// Asks a process to stop.
+pub(super) fn stop(world: &Arc<World>, process: Process, runtime: &Runtime) {
     world.fault(process, Fault::Shutdown);
-    let inside = Arc::clone(world);
+    let (inside, runtime) = (Arc::clone(world), runtime.clone());
     let work = async move {
         runtime.shutdown().await;
         inside.note(process, format_args!("has shut down"));

@@ -129,10 +129,19 @@ pub(super) struct Troubles {
 #[derive(Clone, Debug)]
 pub(super) struct Deployed {
     pub(super) banks: Vec<&'static str>,
+    /// Its confirms and cancels are left to other processes.
+    pub(super) tries_only: bool,
     /// It runs the previous release, which knows version 1 of every action and not version 2.
     pub(super) old: bool,
     /// It begins transactions; else it is a worker.
     pub(super) initiates: bool,
+}
+
+impl Deployed {
+    /// A process of the newest release that hosts everything.
+    pub(super) fn whole(initiates: bool) -> Self {
+        Self { banks: BANKS.to_vec(), tries_only: false, old: false, initiates }
+    }
 }
 
 /// Limits that are sometimes tight.
@@ -253,6 +262,23 @@ impl Plan {
         }
     }
 
+    /// Nothing goes wrong by itself.
+    pub(super) fn calm(processes: Vec<Deployed>) -> Self {
+        Self {
+            shards: 1,
+            processes,
+            transactions: 1,
+            span: Duration::from_secs(2),
+            fenced: false,
+            retention: Duration::from_secs(86_400),
+            poll_micros_max: 8,
+            limits: Limits { open: 100, drives: 100, branches: 100, concurrency: 64 },
+            cursed: None,
+            rates: Rates::default(),
+            troubles: Troubles::default(),
+        }
+    }
+
     /// Whether leases hold: nothing makes a process overlook that its time is up.
     pub(super) fn leases_hold(&self) -> bool {
         self.troubles.pause.is_none() && self.troubles.clock.is_none()
@@ -265,14 +291,19 @@ const RETENTION_LEAST: Duration =
 
 fn processes(dice: &mut Random) -> Vec<Deployed> {
     let upgrading = dice.chance(3_000);
-    let mut all = vec![Deployed { banks: BANKS.to_vec(), old: false, initiates: true }];
+    let mut all = vec![Deployed::whole(true)];
     for _ in 0..dice.between(1, 3) {
         let banks = match dice.below(4) {
             0 => vec![BANKS[0]],
             1 => vec![BANKS[1]],
             _ => BANKS.to_vec(),
         };
-        all.push(Deployed { banks, old: upgrading && dice.chance(6_000), initiates: dice.chance(6_000) });
+        all.push(Deployed {
+            banks,
+            tries_only: dice.chance(1_000),
+            old: upgrading && dice.chance(6_000),
+            initiates: dice.chance(6_000),
+        });
     }
     all
 }

@@ -17,6 +17,7 @@ use super::{
     executor::{Executor, Process, WORLD},
     oracle::Oracle,
     plan::{Fault, Plan, Rates},
+    points::Script,
     random::Random,
     trace::Trace,
 };
@@ -51,6 +52,8 @@ pub(super) struct Place {
 
 pub(super) struct World {
     pub(super) plan: Plan,
+    /// What is run and struck instead of what the plan would draw.
+    pub(super) script: Option<Script>,
     pub(super) executor: Arc<Executor>,
     pub(super) store: MemoryStore,
     /// Faults are made until this is set.
@@ -85,6 +88,16 @@ impl World {
     pub(super) fn new(seed: u64) -> Arc<Self> {
         let mut dice = Random::new(seed);
         let plan = Plan::of(&mut dice.fork());
+        Self::build(dice, plan, None)
+    }
+
+    /// A world in which nothing happens but what a script says.
+    pub(super) fn scripted(seed: u64, plan: Plan, script: Script) -> Arc<Self> {
+        Self::build(Random::new(seed), plan, Some(script))
+    }
+
+    fn build(mut dice: Random, plan: Plan, script: Option<Script>) -> Arc<Self> {
+        let leases_hold = plan.leases_hold() && script.as_ref().is_none_or(Script::leases_hold);
         let executor = Executor::new(dice.fork(), plan.poll_micros_max);
         let skew_ms = Arc::new(AtomicI64::new(0));
         let (clock, skew) = (Arc::clone(&executor), Arc::clone(&skew_ms));
@@ -100,7 +113,7 @@ impl World {
             skew_ms,
             trace: Mutex::default(),
             faults: Mutex::default(),
-            oracle: Mutex::new(Oracle::new(plan.leases_hold())),
+            oracle: Mutex::new(Oracle::new(leases_hold)),
             books: Mutex::new(Books::new(plan.fenced)),
             places: Mutex::new(places.collect()),
             outage: Mutex::default(),
@@ -110,6 +123,7 @@ impl World {
             begun: AtomicU64::new(0),
             over: AtomicBool::new(false),
             dice: Mutex::new(dice),
+            script,
             plan,
         })
     }
@@ -167,8 +181,18 @@ impl World {
         Busy(Arc::clone(self))
     }
 
+    /// Keeps the world from being called quiet for so long.
+    pub(super) fn stay_busy(self: &Arc<Self>, duration: Duration) {
+        let (busy, wait) = (self.busy(), self.executor.sleep(duration));
+        let work = async move {
+            wait.await;
+            drop(busy);
+        };
+        self.executor.spawn(WORLD, Box::pin(work));
+    }
+
     pub(super) fn is_busy(&self) -> bool {
-        self.pending.load(Ordering::SeqCst) > 0
+        self.pending.load(Ordering::SeqCst) > 0 || self.script.as_ref().is_some_and(Script::is_ahead)
     }
 
     /// Whether a client may begin one more transaction.
@@ -277,7 +301,7 @@ impl World {
     }
 }
 
-fn name_of(op: &Op) -> &'static str {
+pub(super) fn name_of(op: &Op) -> &'static str {
     match op {
         Op::Begin(_) => "begin",
         Op::Register(_) => "register",
