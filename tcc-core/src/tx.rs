@@ -263,9 +263,17 @@ impl TxInner {
         let refused = |refusal| NotRun::Refused { gid: self.gid.clone(), refusal };
         match registered {
             Ok(Ok(registered)) => {
-                pending.answered = true;
                 let mut state = self.state();
                 state.acked = true;
+                // A place that is taken is given again only by a record that lost its newest branches. The call
+                // stays pending, so that nothing is committed.
+                if let Some(again) = registered.iter().find(|one| state.branches.contains_key(&one.ordinal)) {
+                    let message =
+                        format!("the store lost acknowledged writes: branch {} came again", again.ordinal);
+                    let error = StoreError::new(StoreErrorKind::Corrupt, message);
+                    return Err(NotRun::Store { gid: self.gid.clone(), error });
+                }
+                pending.answered = true;
                 for (one, branch) in wanted.into_iter().zip(&registered) {
                     let local = LocalBranch {
                         action: one.action,
@@ -286,7 +294,9 @@ impl TxInner {
                 if over { Err(NotRun::Over(self.gid.clone())) } else { Ok(registered) }
             }
             Ok(Err(refusal)) => {
-                pending.answered = true;
+                // An earlier sending may have created a record that came and went: it counts as unanswered, so
+                // that a closure which ignores the error cannot commit after the deadline (rule 1).
+                pending.answered = refusal != Refusal::TooLateToCreate;
                 let mut state = self.state();
                 state.payload_bytes -= bytes;
                 // These come from a record that exists.

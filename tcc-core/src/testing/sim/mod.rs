@@ -106,6 +106,7 @@ pub fn run(seed: u64) -> Report {
         (Fault::Pause, troubles.pause),
         (Fault::OutageRefusing, troubles.outage),
         (Fault::ClockForward, troubles.clock),
+        (Fault::WritesLost, troubles.failover),
     ] {
         if let Some(mean) = mean {
             world.executor.spawn(WORLD, Box::pin(nemesis::trouble(Arc::clone(&world), kind, mean)));
@@ -146,7 +147,11 @@ async fn direct(world: Arc<World>, redriven: Arc<AtomicU64>) {
         return;
     }
     for round in 1.. {
-        let parked = world.oracle().settled().parked;
+        let mut parked = world.oracle().settled().parked;
+        if round > 1 {
+            // What a failover left on both sides stays with the operator.
+            parked.retain(|gid| !world.oracle().is_excused(gid));
+        }
         if parked.is_empty() {
             break;
         }

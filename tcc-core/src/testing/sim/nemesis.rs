@@ -12,7 +12,7 @@ use super::{
         DECIDE_PATIENCE, DRIVE_LEASE, Fault, GRACE, LEASE, REPLAY_WINDOW, STORE_TIMEOUT, SWEEP, TIMEOUT,
         UNHANDLED_LIMIT,
     },
-    wire::Wire,
+    wire::{REPEATED_WITHIN, Wire},
     world::{Outage, World},
 };
 use crate::{
@@ -151,6 +151,7 @@ pub(super) async fn trouble(world: Arc<World>, kind: Fault, mean: Duration) {
             Fault::Shutdown => shut_down(&world),
             Fault::Pause => pause_one(&world).await,
             Fault::ClockForward => step_clock(&world),
+            Fault::WritesLost => world.fail_over(),
             _ => cut_off(&world).await,
         }
     }
@@ -160,7 +161,8 @@ pub(super) async fn trouble(world: Arc<World>, kind: Fault, mean: Duration) {
 fn victim(world: &World) -> Option<(usize, Process)> {
     let up: Vec<(usize, Process)> = {
         let places = world.places();
-        places.iter().enumerate().map(|(place, at)| (place, at.process)).collect()
+        let begun = places.iter().enumerate().filter(|(_, at)| at.lives > 0);
+        begun.map(|(place, at)| (place, at.process)).collect()
     };
     let up: Vec<_> = up.into_iter().filter(|(_, process)| world.executor.is_alive(*process)).collect();
     if up.is_empty() { None } else { Some(*world.dice().pick(&up)) }
@@ -191,13 +193,15 @@ pub(super) fn stop(world: &Arc<World>, process: Process, runtime: &Runtime) {
     world.executor.spawn(process, Box::pin(work));
 }
 
-async fn pause_one(world: &World) {
+async fn pause_one(world: &Arc<World>) {
     let Some((_, process)) = victim(world) else { return };
     world.fault(process, Fault::Pause);
+    let _busy = world.busy();
     world.executor.pause(process, true);
     let pause = world.dice().magnitude(LEASE / 4, DRIVE_LEASE * 6);
     world.sleep(pause).await;
     world.executor.pause(process, false);
+    world.stay_busy(REPEATED_WITHIN);
     world.note(process, format_args!("goes on after {pause:?}"));
 }
 

@@ -40,6 +40,7 @@ pub enum Fault {
     Restart,
     Shutdown,
     Pause,
+    WritesLost,
     TryRefused,
     TryRefusedAfterEffect,
     TryPanicked,
@@ -57,7 +58,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault there is.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::RequestRefused,
         Self::RequestSwallowed,
         Self::RequestDelayed,
@@ -83,6 +84,7 @@ impl Fault {
         Self::Restart,
         Self::Shutdown,
         Self::Pause,
+        Self::WritesLost,
         Self::TryRefused,
         Self::TryRefusedAfterEffect,
         Self::TryPanicked,
@@ -123,6 +125,8 @@ pub(super) struct Troubles {
     pub(super) pause: Option<Duration>,
     pub(super) outage: Option<Duration>,
     pub(super) clock: Option<Duration>,
+    /// The last acknowledged writes are lost, as by a failover to a replica that lags.
+    pub(super) failover: Option<Duration>,
 }
 
 /// A process as it is deployed.
@@ -179,6 +183,8 @@ pub(super) struct Plan {
     pub(super) troubles: Troubles,
 }
 
+/// The most writes that a failover loses.
+pub(super) const WRITES_LOST_MAX: usize = 12;
 pub(super) const LEASE: Duration = Duration::from_secs(2);
 pub(super) const DRIVE_LEASE: Duration = Duration::from_secs(3);
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_millis(900);
@@ -234,7 +240,12 @@ impl Plan {
             pause: trouble(5),
             outage: trouble(12),
             clock: trouble(12),
+            failover: None,
         };
+        // What is promised only without it must be put to the proof in most seeds.
+        if wild > 0 && dice.chance(1_200) {
+            troubles.failover = Some(Duration::from_secs(dice.between(4, 12)));
+        }
         let short = dice.chance(3_000);
         if short && wild > 0 {
             // Steps of the clock make records go while late tries still run.

@@ -49,11 +49,15 @@ pub enum Strike {
     Twice,
     /// Applied once more, when everything has long ended.
     TwiceLate,
+    /// The last write is lost, although it was acknowledged, as by a failover.
+    LosesOne,
+    /// The last few writes are lost.
+    LosesSome,
 }
 
 impl Strike {
     /// Every strike there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::Refused,
@@ -64,11 +68,27 @@ impl Strike {
         Self::PausedAfter,
         Self::Twice,
         Self::TwiceLate,
+        Self::LosesOne,
+        Self::LosesSome,
     ];
+
+    /// How many writes are lost.
+    pub(super) fn writes_lost(self) -> Option<usize> {
+        match self {
+            Self::LosesOne => Some(1),
+            Self::LosesSome => Some(3),
+            _ => None,
+        }
+    }
+
+    fn is_loss(self) -> bool {
+        self.writes_lost().is_some()
+    }
 
     /// Whether it waits for the call's answer.
     fn is_after(self) -> bool {
         matches!(self, Self::CrashAfter | Self::Lost | Self::SwallowedAfter | Self::PausedAfter)
+            || self.is_loss()
     }
 }
 
@@ -147,7 +167,9 @@ impl Point {
         let fits = |strike: &Strike| match self.kind {
             Kind::Store => true,
             // Who waits for messages cannot tell that none come any more.
-            Kind::Queue => !matches!(strike, Strike::SwallowedBefore | Strike::SwallowedAfter),
+            Kind::Queue => {
+                !matches!(strike, Strike::SwallowedBefore | Strike::SwallowedAfter) && !strike.is_loss()
+            }
             Kind::Handler => matches!(strike, Strike::CrashBefore | Strike::CrashAfter),
         };
         let met = |strike: &Strike| self.answered || !strike.is_after() && !self.only_answered(*strike);

@@ -29,7 +29,8 @@ use crate::{
 };
 
 /// When a call that failed has been given up and made again.
-const REPEATED_WITHIN: Duration = Duration::from_millis(2 * STORE_TIMEOUT.as_millis() as u64 + 1_200);
+pub(super) const REPEATED_WITHIN: Duration =
+    Duration::from_millis(2 * STORE_TIMEOUT.as_millis() as u64 + 1_200);
 
 /// One process's way to the store.
 #[derive(Clone)]
@@ -103,6 +104,7 @@ impl Wire {
             Some(Strike::PausedBefore) => Fate { request: Some(Fault::Pause), ..calm },
             Some(Strike::PausedAfter) => Fate { answer: Some(Fault::Pause), ..calm },
             Some(Strike::Twice) => Fate { again: Some(Duration::from_micros(200)), ..calm },
+            Some(Strike::LosesOne | Strike::LosesSome) => calm,
             Some(Strike::TwiceLate) => Fate { again: Some(DUPLICATE_AFTER_MAX), ..calm },
         };
         Fate { call: Some(call), ..struck }
@@ -202,6 +204,9 @@ impl Wire {
         self.world.sleep(fate.after).await;
         if let (Some(script), Some(call)) = (&self.world.script, &fate.call) {
             script.answered(call);
+            if let Some(writes) = call.strike.and_then(Strike::writes_lost) {
+                self.world.lose_writes(writes);
+            }
         }
         if outage.is_some() {
             return;

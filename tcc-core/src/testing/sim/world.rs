@@ -1,7 +1,7 @@
 //! All that the simulated processes share: time, the store, the network's fate, what is written down.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -16,7 +16,7 @@ use super::{
     bank::Books,
     executor::{Executor, Process, WORLD},
     oracle::Oracle,
-    plan::{Fault, Plan, Rates},
+    plan::{Fault, Plan, Rates, WRITES_LOST_MAX},
     points::Script,
     random::Random,
     trace::Trace,
@@ -24,7 +24,7 @@ use super::{
 use crate::{
     gid::Gid,
     machine::Op,
-    memory::MemoryStore,
+    memory::{MemoryStore, Snapshot},
     record::Record,
     runtime::Runtime,
     store::{Applied, Store},
@@ -65,6 +65,8 @@ pub(super) struct World {
     oracle: Mutex<Oracle>,
     books: Mutex<Books>,
     places: Mutex<Vec<Place>>,
+    /// What the store was before each of the last writes.
+    earlier: Mutex<VecDeque<Snapshot>>,
     outage: Mutex<Option<Outage>>,
     requests: AtomicU64,
     /// The newest request applied to each transaction, to see them overtake each other.
@@ -116,6 +118,7 @@ impl World {
             oracle: Mutex::new(Oracle::new(leases_hold)),
             books: Mutex::new(Books::new(plan.fenced)),
             places: Mutex::new(places.collect()),
+            earlier: Mutex::default(),
             outage: Mutex::default(),
             requests: AtomicU64::new(0),
             newest: Mutex::default(),
@@ -204,6 +207,29 @@ impl World {
         self.requests.fetch_add(1, Ordering::SeqCst) + 1
     }
 
+    /// Loses the last writes, all of them acknowledged.
+    pub(super) fn fail_over(&self) {
+        let most = self.dice().below(WRITES_LOST_MAX as u64) as usize + 1;
+        self.lose_writes(most);
+    }
+
+    /// Loses as many of the last writes.
+    pub(super) fn lose_writes(&self, most: usize) {
+        let lost = {
+            let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = earlier.len().saturating_sub(most);
+            let lost = earlier.len() - kept;
+            let Some(snapshot) = earlier.get(kept) else { return };
+            self.store.restore(snapshot);
+            earlier.clear();
+            lost
+        };
+        self.fault(WORLD, Fault::WritesLost);
+        self.note(WORLD, format_args!("the last {lost} writes are lost"));
+        let (kept, now) = (self.store.records(), self.server_now());
+        self.oracle().failed_over(&kept, now);
+    }
+
     /// Steps the store's clock.
     pub(super) fn step_clock(&self, skew_ms: i64) {
         self.skew_ms.store(skew_ms, Ordering::SeqCst);
@@ -253,6 +279,14 @@ impl World {
     /// Applies an operation to the store, before the oracle's eyes.
     pub(super) fn apply(&self, process: Process, request: u64, gid: &Gid, op: &Op) -> Applied {
         let before = self.record(gid);
+        let fails_over = self.plan.troubles.failover.is_some() && !self.is_healed();
+        if fails_over || self.script.is_some() {
+            let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+            earlier.push_back(self.store.snapshot());
+            if earlier.len() > WRITES_LOST_MAX {
+                earlier.pop_front();
+            }
+        }
         let (applied, transitions) = self.store.apply_now(gid, op);
         let after = self.record(gid);
         let name = name_of(op);

@@ -3,6 +3,7 @@
 
 mod callers;
 mod end;
+mod failover;
 mod records;
 mod runs;
 
@@ -53,6 +54,8 @@ pub(super) struct Oracle {
     orphans: u64,
     /// Branches whose process could not cancel them without a record, and said so: an operator must.
     abandoned: BTreeSet<Place>,
+    /// What failovers took.
+    losses: BTreeMap<Gid, failover::Loss>,
 }
 
 impl Oracle {
@@ -70,6 +73,7 @@ impl Oracle {
             answers: 0,
             orphans: 0,
             abandoned: BTreeSet::new(),
+            losses: BTreeMap::new(),
         }
     }
 
@@ -138,7 +142,7 @@ impl Oracle {
         let gid = step.gid;
         let Some(after) = step.after else { return Ok(()) };
         let decided = after.decision.as_ref();
-        if let Some(told) = self.told.get(gid) {
+        if let Some(told) = self.told.get(gid).filter(|told| !self.is_undone(gid, **told)) {
             match decided {
                 Some(decision) if decision.direction == *told => {}
                 Some(decision) => {
