@@ -153,6 +153,9 @@ impl Oracle {
             return Ok(());
         }
         let Some(record) = self.records.get(gid) else {
+            if !must_be_written {
+                self.unwritten.insert(gid.clone());
+            }
             return match direction {
                 Direction::Confirm => {
                     // A transaction without branches leaves no record.
