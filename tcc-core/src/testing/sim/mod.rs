@@ -84,7 +84,7 @@ impl fmt::Display for Report {
             Some(violation) => write!(
                 f,
                 "seed {seed}: {violation}\n\nthe last that happened:\n{}\nreplay it whole: \
-                 TCC_SIM_SEED={seed} cargo test --test simulation replay -- --nocapture",
+                 TCC_SIM_SEED={seed} cargo test -p tcc-core --features testing --test simulation replay -- --nocapture",
                 trace::tail(&self.trace),
                 seed = self.seed,
             ),

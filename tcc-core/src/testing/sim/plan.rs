@@ -281,7 +281,7 @@ impl Plan {
             transactions: 1,
             span: Duration::from_secs(2),
             fenced: false,
-            retention: Duration::from_secs(86_400),
+            retention: RETENTION_LEAST,
             poll_micros_max: 8,
             limits: Limits { open: 100, drives: 100, branches: 100, concurrency: 64 },
             cursed: None,

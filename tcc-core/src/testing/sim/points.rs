@@ -24,6 +24,11 @@ use crate::gid::Gid;
 pub use super::workload::Workload;
 
 /// How long a struck process stands still: every lease it holds runs out.
+/// For how long nothing of a process gets through: its leases run out, and a handler that is slow ends later.
+pub(super) const FADED: Duration = Duration::from_secs(2 * DRIVE_LEASE.as_secs());
+/// How long others have to finish before everything final is forgotten, and the clock step that does it.
+pub(super) const FORGOTTEN_AFTER: Duration = Duration::from_millis(500);
+pub(super) const FORGOTTEN_STEP_MS: i64 = 3_600_000;
 pub(super) const PAUSE: Duration = Duration::from_secs(4 * DRIVE_LEASE.as_secs());
 
 /// What befalls a call. *Before* is before the store or the participant hears of it, *after* is after it took
@@ -53,11 +58,15 @@ pub enum Strike {
     LosesOne,
     /// The last few writes are lost.
     LosesSome,
+    /// Its answer comes late, and nothing of its process gets through for a while after it.
+    Fades,
+    /// Applied; its caller hears nothing, and before it asks again, what was final then is forgotten.
+    Forgotten,
 }
 
 impl Strike {
     /// Every strike there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::Refused,
@@ -70,6 +79,8 @@ impl Strike {
         Self::TwiceLate,
         Self::LosesOne,
         Self::LosesSome,
+        Self::Fades,
+        Self::Forgotten,
     ];
 
     /// How many writes are lost.
@@ -81,14 +92,32 @@ impl Strike {
         }
     }
 
-    fn is_loss(self) -> bool {
-        self.writes_lost().is_some()
+    /// Whether it befalls requests only, and not waiting for messages.
+    fn is_of_requests(self) -> bool {
+        matches!(
+            self,
+            Self::SwallowedBefore
+                | Self::SwallowedAfter
+                | Self::LosesOne
+                | Self::LosesSome
+                | Self::Fades
+                | Self::Forgotten
+        )
     }
 
     /// Whether it waits for the call's answer.
     fn is_after(self) -> bool {
-        matches!(self, Self::CrashAfter | Self::Lost | Self::SwallowedAfter | Self::PausedAfter)
-            || self.is_loss()
+        matches!(
+            self,
+            Self::CrashAfter
+                | Self::Lost
+                | Self::SwallowedAfter
+                | Self::PausedAfter
+                | Self::LosesOne
+                | Self::LosesSome
+                | Self::Fades
+                | Self::Forgotten
+        )
     }
 }
 
@@ -167,9 +196,7 @@ impl Point {
         let fits = |strike: &Strike| match self.kind {
             Kind::Store => true,
             // Who waits for messages cannot tell that none come any more.
-            Kind::Queue => {
-                !matches!(strike, Strike::SwallowedBefore | Strike::SwallowedAfter) && !strike.is_loss()
-            }
+            Kind::Queue => !strike.is_of_requests(),
             Kind::Handler => matches!(strike, Strike::CrashBefore | Strike::CrashAfter),
         };
         let met = |strike: &Strike| self.answered || !strike.is_after() && !self.only_answered(*strike);
@@ -327,7 +354,7 @@ impl Script {
 
     /// Whether no strike makes a process overlook the end of its lease.
     pub(super) fn leases_hold(&self) -> bool {
-        !matches!(self.aim, Some((_, Strike::PausedBefore | Strike::PausedAfter)))
+        !matches!(self.aim, Some((_, Strike::PausedBefore | Strike::PausedAfter | Strike::Forgotten)))
     }
 
     pub(super) fn try_mishap(&self) -> Option<Mishap> {

@@ -16,8 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     executor::{Process, WORLD},
     plan::{DUPLICATE_AFTER_MAX, Fault, STORE_TIMEOUT},
-    points::{Call, PAUSE, Script, Strike},
-    world::{World, name_of},
+    points::{Call, FADED, FORGOTTEN_AFTER, FORGOTTEN_STEP_MS, PAUSE, Script, Strike},
+    world::{Outage, World, name_of},
 };
 use crate::{
     gid::Gid,
@@ -105,6 +105,11 @@ impl Wire {
             Some(Strike::PausedAfter) => Fate { answer: Some(Fault::Pause), ..calm },
             Some(Strike::Twice) => Fate { again: Some(Duration::from_micros(200)), ..calm },
             Some(Strike::LosesOne | Strike::LosesSome) => calm,
+            Some(Strike::Fades) => {
+                self.world.stay_busy(STORE_TIMEOUT);
+                Fate { after: STORE_TIMEOUT * 8 / 9, ..calm }
+            }
+            Some(Strike::Forgotten) => Fate { answer: Some(Fault::AnswerSwallowed), ..calm },
             Some(Strike::TwiceLate) => Fate { again: Some(DUPLICATE_AFTER_MAX), ..calm },
         };
         Fate { call: Some(call), ..struck }
@@ -117,6 +122,28 @@ impl Wire {
         world.stay_busy(PAUSE + REPEATED_WITHIN);
         world.sleep(PAUSE).await;
         world.executor.pause(self.process, false);
+    }
+
+    /// Cuts the process off for a while.
+    fn fade(&self) {
+        let (world, only) = (Arc::clone(&self.world), Some(self.place));
+        world.set_outage(Some(Outage { kind: Fault::OutageRefusing, only }));
+        world.stay_busy(FADED + REPEATED_WITHIN);
+        let back = async move {
+            world.sleep(FADED).await;
+            world.set_outage(None);
+        };
+        self.world.executor.spawn(WORLD, back.boxed());
+    }
+
+    /// Lets the retention of what is final end, a little later.
+    fn forget(&self) {
+        let world = Arc::clone(&self.world);
+        let step = async move {
+            world.sleep(FORGOTTEN_AFTER).await;
+            world.step_clock(world.skew_ms() + FORGOTTEN_STEP_MS);
+        };
+        self.world.executor.spawn(WORLD, step.boxed());
     }
 
     /// Ends the caller's own process.
@@ -206,6 +233,11 @@ impl Wire {
             script.answered(call);
             if let Some(writes) = call.strike.and_then(Strike::writes_lost) {
                 self.world.lose_writes(writes);
+            }
+            match call.strike {
+                Some(Strike::Fades) => self.fade(),
+                Some(Strike::Forgotten) => self.forget(),
+                _ => {}
             }
         }
         if outage.is_some() {

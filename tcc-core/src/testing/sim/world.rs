@@ -258,7 +258,9 @@ impl World {
     /// Ends what the seed did to the world; processes are started by who watches over them.
     pub(super) fn heal(&self) {
         self.healed.store(true, Ordering::SeqCst);
-        self.set_outage(None);
+        if self.script.is_none() {
+            self.set_outage(None);
+        }
         // The clock is right again from where the store's time stands: a step back would only stop it.
         let store_now = self.server_now();
         let true_ms = (EPOCH_MS + self.executor.now().as_millis() as u64) as i64;

@@ -5,6 +5,7 @@
 //! `TCC_POINT` says which one `replay` tells whole; `TCC_POINT_SEEDS` runs each scene in more orders than one.
 
 #![allow(clippy::unwrap_used, reason = "a surprise ends the test")]
+#![allow(clippy::disallowed_methods, reason = "how long a proof takes, a clock on the wall tells")]
 
 mod proof;
 
@@ -15,14 +16,14 @@ use std::{
 };
 
 use proof::{Proof, on_every_core};
-use tcc::{
+use tcc_core::testing::sim::points::{self, Aim, Deployment, Point, Scene, Strike, Workload};
+use tcc_core::{
     machine::Transition::{self, *},
     record::{
         Direction::{Cancel, Confirm},
         ParkCause, Reason,
     },
 };
-use tcc_core::testing::sim::points::{self, Aim, Deployment, Point, Scene, Strike, Workload};
 
 /// Every store call of the runtime, and the handlers: a run that does not come by all of them is void.
 const CALLS: [&str; 20] = [
@@ -121,7 +122,7 @@ fn no_strike_at_any_point_breaks_an_invariant() {
     .into_iter()
     .flatten()
     .map(|(aim, why)| {
-        format!("{why}\n  replay it: TCC_POINT={aim} cargo test --test crash_points replay -- --nocapture")
+        format!("{why}\n  replay it: TCC_POINT={aim} cargo test -p tcc-core --features testing --test crash_points replay -- --nocapture")
     })
     .collect();
     println!("{points} points of {} scenes, calls {called:?}", recorded.len());
@@ -137,7 +138,7 @@ fn first(broken: &[String]) -> String {
     broken.iter().take(20).cloned().collect::<Vec<_>>().join("\n")
 }
 
-/// Tells one strike whole: `TCC_POINT=Commit/One/0/17/Lost cargo test --test crash_points replay -- --nocapture`.
+/// Tells one strike whole: `TCC_POINT=Commit/One/0/17/Lost cargo test -p tcc-core --features testing --test crash_points replay -- --nocapture`.
 #[test]
 #[allow(clippy::print_stdout, reason = "it is asked for")]
 fn replay() {
