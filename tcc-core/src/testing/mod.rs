@@ -1,5 +1,6 @@
 //! What tests of stores and of services share.
 
+pub mod kit;
 pub mod sequences;
 pub mod sim;
 pub mod variants;
