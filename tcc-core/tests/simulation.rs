@@ -22,6 +22,8 @@ use tcc_core::{
 };
 
 const SEEDS: u64 = 2_000;
+/// Seeds run before their reports are added up.
+const AT_ONCE: usize = 10_000;
 
 /// What happens in every large run, or it proves too little. Left out is what one service by itself cannot
 /// come to: calls of other services (rule 16), and records that are lost.
@@ -82,6 +84,36 @@ fn from_env(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
+/// What many reports came to.
+#[derive(Default)]
+struct Sum {
+    faults: BTreeMap<Fault, u64>,
+    transitions: BTreeMap<Transition, u64>,
+    confirmed: u64,
+    cancelled: u64,
+    redriven: u64,
+    orphans: u64,
+    polls: u64,
+    answers: u64,
+    broken: Vec<Report>,
+}
+
+impl Sum {
+    fn add(&mut self, report: Report) {
+        add(&mut self.faults, &report.faults);
+        add(&mut self.transitions, &report.transitions);
+        self.confirmed += report.confirmed;
+        self.cancelled += report.cancelled;
+        self.redriven += report.redriven;
+        self.orphans += report.orphans;
+        self.polls += report.polls;
+        self.answers += report.answers;
+        if report.violation.is_some() {
+            self.broken.push(report);
+        }
+    }
+}
+
 fn add<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
     for (what, times) in counts {
         *sum.entry(*what).or_default() += times;
@@ -94,28 +126,26 @@ fn every_seed_keeps_every_invariant() {
     let started = Instant::now();
     let first = from_env("TCC_SIM_FIRST").unwrap_or(0);
     let count = from_env("TCC_SIM_SEEDS").unwrap_or(SEEDS);
-    let reports = on_every_core(first..first + count, |seed| {
-        let mut report = sim::run(seed);
-        // Thousands of traces would fill the memory.
-        if report.violation.is_none() {
-            report.trace = String::new();
-        }
-        report
-    });
-    let (mut faults, mut transitions) = (BTreeMap::new(), BTreeMap::new());
-    for report in &reports {
-        add(&mut faults, &report.faults);
-        add(&mut transitions, &report.transitions);
+    let mut sum = Sum::default();
+    let end = first + count;
+    for from in (first..end).step_by(AT_ONCE) {
+        let reports = on_every_core(from..end.min(from + AT_ONCE as u64), |seed| {
+            let mut report = sim::run(seed);
+            // Thousands of traces would fill the memory.
+            if report.violation.is_none() {
+                report.trace = String::new();
+            }
+            report
+        });
+        reports.into_iter().for_each(|report| sum.add(report));
     }
-    let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-    let (confirmed, cancelled) = (sum(|report| report.confirmed), sum(|report| report.cancelled));
-    let (redriven, orphans) = (sum(|report| report.redriven), sum(|report| report.orphans));
+    let Sum { faults, transitions, confirmed, cancelled, redriven, orphans, polls, answers, mut broken } =
+        sum;
     println!("{count} seeds: {confirmed} transactions confirmed, {cancelled} cancelled, {redriven} redriven");
-    println!("{} polls, {} answers to callers", sum(|report| report.polls), sum(|report| report.answers));
+    println!("{polls} polls, {answers} answers to callers");
     println!("faults: {faults:?}");
     println!("transitions: {transitions:?}");
 
-    let mut broken: Vec<&Report> = reports.iter().filter(|report| report.violation.is_some()).collect();
     broken.sort_by_key(|report| report.seed);
     let proof = Proof {
         layer: "simulation",
