@@ -91,6 +91,7 @@
 //! | embed the runtime | [`Runtime::builder`], [`Config`], [`Health`], [`Event`] |
 //! | keep it in Redis | [`RedisStore`], `redis` |
 //! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`] |
+//! | test your participants | `testing::kit`, with the feature `testing` |
 //! | do without macros | [`Action`], [`RuntimeBuilder::actions`], [`Tx::call`] |
 //! | write a store | [`store`], [`machine`], [`record`] |
 //!
@@ -101,6 +102,7 @@
 //! | `macros` | yes | the attribute macros |
 //! | `redis` | yes | [`RedisStore`], and its settings in the module `redis` |
 //! | `tls` | no | `rediss://` URLs |
+//! | `testing` | no | the module `testing`: the kit for your participants' tests, for `dev-dependencies` |
 
 pub use tcc_core::*;
 

@@ -320,8 +320,8 @@ landmarks! {
     LateRefusal: "a try is refused after its branch was cancelled", |config| config.late && config.refuse;
     LateRefusalAfterEffect: "a try is refused late and after its effect", |config| config.late && config.sloppy;
     TriedAndNeverEnded: "a try dies with its process, and the transaction ends", |config| config.late && config.crash;
-    HandlerFailedBeforeEffect: "a handler fails before its effect", |config| config.fail;
-    HandlerFailedAfterEffect: "a handler fails after its effect", |config| config.fail;
+    HandlerFailedBeforeEffect: "a handler fails before its effect", |config| config.fail && config.delayed_reports;
+    HandlerFailedAfterEffect: "a handler fails after its effect", |config| config.fail && config.delayed_reports;
     StaleCompletion: "a completion of an older epoch is still on its way", |config| config.delayed_reports && config.expiry;
     JoinedTwice: "two processes receive one call", |config| config.joined.is_some();
     JoinedAndConfirmed: "a joined branch is confirmed", |config| config.joined.is_some();

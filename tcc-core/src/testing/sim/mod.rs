@@ -44,6 +44,8 @@ use crate::{
 
 /// More steps than any run takes that comes to rest.
 const STEPS_MAX: u64 = 4_000_000;
+/// The same of a run that does one transaction.
+const SCRIPTED_STEPS_MAX: u64 = 200_000;
 const LOOK: Duration = Duration::from_millis(250);
 const REDRIVES_MAX: u32 = 10;
 
@@ -124,7 +126,8 @@ fn finish(seed: u64, world: &Arc<World>) -> Report {
 }
 
 fn step_until_over(world: &World) {
-    for _ in 0..STEPS_MAX {
+    let most = if world.script.is_some() { SCRIPTED_STEPS_MAX } else { STEPS_MAX };
+    for _ in 0..most {
         let goes_on = world.executor.step();
         if let Some(panic) = world.executor.panics().first() {
             world.oracle().violate(format!("a task panicked: {panic}"));
