@@ -7,6 +7,7 @@
 //! sees it, and then final once the operator sets it going.
 
 mod bank;
+mod bells;
 mod clients;
 mod executor;
 mod nemesis;

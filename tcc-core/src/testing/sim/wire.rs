@@ -11,12 +11,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
+    bells::Bells,
     executor::{Process, WORLD},
     plan::{DUPLICATE_AFTER_MAX, Fault, STORE_TIMEOUT},
-    points::{Call, FADED, FORGOTTEN_AFTER, FORGOTTEN_STEP_MS, PAUSE, Script, Strike},
+    points::{Call, FADED, FORGOTTEN_AFTER, FORGOTTEN_STEP_MS, PAUSE, Strike},
     world::{Outage, World, name_of},
 };
 use crate::{
@@ -24,7 +25,7 @@ use crate::{
     machine::Op,
     name::{BusinessKey, Name},
     record::Record,
-    store::{Applied, Doorbell, Doorbells, Store, StoreError, StoreErrorKind},
+    store::{Applied, Doorbells, Store, StoreError, StoreErrorKind},
     time::Timestamp,
 };
 
@@ -35,9 +36,9 @@ pub(super) const REPEATED_WITHIN: Duration =
 /// One process's way to the store.
 #[derive(Clone)]
 pub(super) struct Wire {
-    world: Arc<World>,
-    process: Process,
-    place: usize,
+    pub(super) world: Arc<World>,
+    pub(super) process: Process,
+    pub(super) place: usize,
 }
 
 /// What becomes of one request.
@@ -147,13 +148,13 @@ impl Wire {
     }
 
     /// Ends the caller's own process.
-    async fn die(&self) {
+    pub(super) async fn die(&self) {
         self.world.kill(self.process);
         std::future::pending::<()>().await;
     }
 
     /// Stops the caller's own process.
-    async fn stand_still(&self) {
+    pub(super) async fn stand_still(&self) {
         let wire = self.clone();
         self.world.executor.spawn(WORLD, async move { wire.pause().await }.boxed());
         self.world.sleep_millis(1, 2).await;
@@ -275,7 +276,7 @@ impl Wire {
     }
 }
 
-fn unavailable(why: &str) -> StoreError {
+pub(super) fn unavailable(why: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, why)
 }
 
@@ -350,102 +351,6 @@ impl Store for Wire {
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {
         self.ask("listen", None, |_| Ok(())).await?;
         let inner = self.world.store.listen(process, participants).await?;
-        let (late, arrived) = mpsc::unbounded_channel();
-        Ok(Box::new(Bells { wire: self.clone(), inner, late, arrived }))
-    }
-}
-
-/// Messages that get lost, come twice, or come late.
-struct Bells {
-    wire: Wire,
-    inner: Box<dyn Doorbells>,
-    late: mpsc::UnboundedSender<Doorbell>,
-    arrived: mpsc::UnboundedReceiver<Doorbell>,
-}
-
-impl Bells {
-    fn strike(&self, bell: &Doorbell, fault: Fault) {
-        self.wire.world.fault(self.wire.process, fault);
-        if fault == Fault::BellLost {
-            return;
-        }
-        let delay = self.wire.world.dice().magnitude(Duration::from_millis(1), Duration::from_secs(20));
-        self.ring_later(bell, delay);
-    }
-
-    fn ring_later(&self, bell: &Doorbell, delay: Duration) {
-        let (world, late, bell) = (Arc::clone(&self.wire.world), self.late.clone(), bell.clone());
-        let arrive = async move {
-            world.sleep(delay).await;
-            let _ = late.send(bell);
-        };
-        self.wire.world.executor.spawn(WORLD, arrive.boxed());
-    }
-
-    /// Waits for messages, struck as a script says.
-    async fn scripted(&mut self, script: &Script, max: usize) -> Result<Vec<Doorbell>, StoreError> {
-        let world = Arc::clone(&self.wire.world);
-        let call = script.wait(world.executor.name(self.wire.process));
-        match call.strike {
-            Some(Strike::CrashBefore) => self.wire.die().await,
-            Some(Strike::PausedBefore) => self.wire.stand_still().await,
-            Some(Strike::Refused) => return Err(unavailable("the connection was refused")),
-            _ => {}
-        }
-        let mut taken = tokio::select! {
-            biased;
-            Some(bell) = self.arrived.recv() => vec![bell],
-            taken = self.inner.next(max) => taken?,
-        };
-        script.answered(&call);
-        world.sleep_millis(0, 1).await;
-        match call.strike {
-            Some(Strike::CrashAfter) => self.wire.die().await,
-            Some(Strike::PausedAfter) => self.wire.stand_still().await,
-            Some(Strike::Lost) => return Err(unavailable("the connection broke")),
-            Some(Strike::Twice) => taken.extend(taken.clone()),
-            Some(Strike::TwiceLate) => {
-                taken.iter().for_each(|bell| self.ring_later(bell, DUPLICATE_AFTER_MAX))
-            }
-            _ => {}
-        }
-        Ok(taken)
-    }
-}
-
-#[async_trait]
-impl Doorbells for Bells {
-    async fn next(&mut self, max: usize) -> Result<Vec<Doorbell>, StoreError> {
-        let world = Arc::clone(&self.wire.world);
-        if let Some(script) = &world.script {
-            return self.scripted(script, max).await;
-        }
-        loop {
-            let taken = tokio::select! {
-                biased;
-                Some(bell) = self.arrived.recv() => return Ok(vec![bell]),
-                taken = self.inner.next(max) => taken?,
-            };
-            world.sleep_millis(0, 1).await;
-            if world.outage(self.wire.place).is_some() || world.strikes(|rates| rates.bell / 20) {
-                world.fault(self.wire.process, Fault::BellsFailed);
-                return Err(unavailable("the connection broke"));
-            }
-            let mut whole = Vec::new();
-            for bell in taken {
-                if !world.strikes(|rates| rates.bell) {
-                    whole.push(bell);
-                    continue;
-                }
-                let fault = *world.dice().pick(&[Fault::BellLost, Fault::BellDuplicated, Fault::BellDelayed]);
-                self.strike(&bell, fault);
-                if fault == Fault::BellDuplicated {
-                    whole.push(bell);
-                }
-            }
-            if !whole.is_empty() {
-                return Ok(whole);
-            }
-        }
+        Ok(Box::new(Bells::new(self.clone(), inner)))
     }
 }
