@@ -151,12 +151,12 @@ impl Transaction {
             );
             return Err(TransactionError::new(Kind::Invalid, message));
         }
-        let now = shared.clock.now();
         let shards = shared.store.shards();
         let shard = match &key {
             Some(key) => crate::gid::shard_of_key(&name, key, shards),
             None => (shared.seam.random() % u64::from(shards)) as u16,
         };
+        let now = shared.clock.now(shard);
         Ok(Create {
             gid: Gid::new(now, shared.seam.random(), shard),
             name,

@@ -202,7 +202,7 @@ impl TxInner {
     }
 
     pub(crate) fn time_left(&self) -> Duration {
-        self.shared.clock.now().until(self.deadline_at)
+        self.shared.clock.now(self.gid.shard()).until(self.deadline_at)
     }
 
     /// Whether it is old enough to have its lease renewed, and still undecided.
