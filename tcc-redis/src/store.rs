@@ -23,7 +23,6 @@ use crate::{
     keys::{self, FIXED, Keys},
     lane::{Kind, Lane, Step},
     preflight::Warning,
-
     reader::Listener,
     scripts::Function,
 };
@@ -78,7 +77,9 @@ impl RedisStore {
 
     pub(crate) fn new(link: Link) -> Self {
         let (link, hints) = (Arc::new(link), Arc::new(Hints::default()));
-        let lanes = |kind| (0..link.settings.keys.shards()).map(|shard| Lane::new(&link, &hints, kind, shard)).collect();
+        let lanes = |kind| {
+            (0..link.settings.keys.shards()).map(|shard| Lane::new(&link, &hints, kind, shard)).collect()
+        };
         let (beginning, finishing) = (lanes(Kind::Beginning), lanes(Kind::Finishing));
         Self { inner: Arc::new(Inner { link, hints, beginning, finishing }) }
     }
@@ -239,7 +240,8 @@ impl Store for RedisStore {
         ranges.cmd("ZRANGE").arg(self.keys().of(shard, "due")).arg(0).arg(TIMERS_MAX - 1);
         let (looked, timed): (Vec<String>, Vec<String>) = self.inner.link.query(&ranges).await?;
         let found = self.gids(looked.into_iter().chain(timed).collect());
-        let later: BTreeSet<Gid> = found.into_iter().filter(|gid| after.is_none_or(|after| gid > after)).collect();
+        let later: BTreeSet<Gid> =
+            found.into_iter().filter(|gid| after.is_none_or(|after| gid > after)).collect();
         Ok(later.into_iter().take(max).collect())
     }
 

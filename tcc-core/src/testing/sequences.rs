@@ -311,8 +311,7 @@ impl Transaction {
         let inline = random.chance(50).then(|| {
             let (token, lease_ms) = (Token(random.next()), 1 + random.below(2 * LEASE_MS));
             let mine = self.tries.iter().filter(|_| random.chance(claimed));
-            let (branches, actions) =
-                mine.map(|(ordinal, (new, _))| (*ordinal, new.action.clone())).unzip();
+            let (branches, actions) = mine.map(|(ordinal, (new, _))| (*ordinal, new.action.clone())).unzip();
             let actions = if random.chance(75) { actions } else { Vec::new() };
             InlineClaim { token, lease_ms, branches, actions }
         });

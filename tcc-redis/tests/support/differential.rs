@@ -112,7 +112,17 @@ impl Bench {
         let clock = Arc::new(AtomicU64::new(START.as_millis()));
         let store = builder(store_url, history, &clock).connect().await.expect("the store connects");
         let (raw, digests, compared) = (raw(raw_url).await, BTreeMap::new(), BTreeMap::new());
-        Self { store, other: None, draws: 0, raw, clock, digests, compared, looked: BTreeSet::new(), mode: Mode::Once }
+        Self {
+            store,
+            other: None,
+            draws: 0,
+            raw,
+            clock,
+            digests,
+            compared,
+            looked: BTreeSet::new(),
+            mode: Mode::Once,
+        }
     }
 
     /// The store of the next operation.
@@ -346,7 +356,6 @@ impl Held {
         records: &BTreeMap<Gid, Record>,
         looked: &BTreeSet<Gid>,
         now: Timestamp,
-
     ) -> Result<(), String> {
         let scored = |of: &dyn Fn(&Record) -> Option<Timestamp>| -> BTreeMap<String, u64> {
             let scores =
