@@ -71,7 +71,8 @@ async fn run() -> Result<(), BenchError> {
             Long("side") => side = parser.value().map_err(usage)?.string().map_err(usage)?,
             Long("durability") => {
                 let name = parser.value().map_err(usage)?.string().map_err(usage)?;
-                durability = Durability::of(&name).ok_or_else(|| BenchError::Usage(format!("no durability `{name}`")))?;
+                durability = Durability::of(&name)
+                    .ok_or_else(|| BenchError::Usage(format!("no durability `{name}`")))?;
             }
             Long("concurrency") => concurrency = parser.value().map_err(usage)?.parse().map_err(usage)?,
             Long("seconds") => seconds = parser.value().map_err(usage)?.parse().map_err(usage)?,

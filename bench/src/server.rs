@@ -116,7 +116,9 @@ impl Server {
             line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or_default()
         };
         let scripts = calls("evalsha") + calls("eval") + calls("fcall") + calls("fcall_ro");
-        let all = text.lines().filter_map(|line| line.split_once(":calls=")?.1.split(',').next()?.parse::<f64>().ok());
+        let all = text
+            .lines()
+            .filter_map(|line| line.split_once(":calls=")?.1.split(',').next()?.parse::<f64>().ok());
         Ok((scripts, all.sum()))
     }
 }
@@ -132,7 +134,8 @@ impl Drop for Server {
 
 async fn connect(url: &str) -> Result<MultiplexedConnection, BenchError> {
     let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
-    let mut connection = redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection =
+        redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?;
     redis::cmd("PING").exec_async(&mut connection).await?;
     Ok(connection)
 }

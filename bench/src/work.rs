@@ -96,9 +96,8 @@ fn text(bytes: usize) -> String {
 
 /// A runtime on this server.
 pub(crate) async fn runtime(url: &str, durability: Durability, shape: Shape) -> Result<Runtime, BenchError> {
-    let mut store = RedisStore::builder(url)
-        .durability(durability.promised())
-        .call_timeout(Duration::from_secs(20));
+    let mut store =
+        RedisStore::builder(url).durability(durability.promised()).call_timeout(Duration::from_secs(20));
     if !shape.history {
         store = store.history(History::off());
     }
@@ -119,10 +118,7 @@ pub(crate) async fn one(runtime: &Runtime, shape: Shape) -> Result<Took, BenchEr
     let open = runtime.transaction("bench").begin().await?;
     let what = text(shape.payload_bytes);
     if shape.branches == 2 && !shape.in_sequence {
-        tcc::try_join!(
-            LeftTcc::new(&open).hold(what.clone()),
-            RightTcc::new(&open).hold(what),
-        )?;
+        tcc::try_join!(LeftTcc::new(&open).hold(what.clone()), RightTcc::new(&open).hold(what),)?;
     } else if shape.in_sequence {
         for place in 0..shape.branches {
             if place % 2 == 0 {

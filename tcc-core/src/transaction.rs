@@ -463,7 +463,9 @@ impl Ending {
                 let message = format!("the transaction is {}{parked}; the decision stands", outcome.state);
                 Err(error(message).with_outcome(outcome))
             }
-            Ok(None) => Err(TransactionError::new(Kind::Lost, "the record is gone").of(&self.gid, &self.name)),
+            Ok(None) => {
+                Err(TransactionError::new(Kind::Lost, "the record is gone").of(&self.gid, &self.name))
+            }
             Err(cause) => {
                 let message = "the transaction is decided; the store does not say how it stands";
                 Err(error(message.into()).caused_by(cause))

@@ -443,7 +443,10 @@ impl Call {
 }
 
 /// Loads the library. Its name tells its text, so that one that is there already is this one.
-pub(crate) async fn load(connection: &mut MultiplexedConnection, library: &Library) -> Result<(), RedisError> {
+pub(crate) async fn load(
+    connection: &mut MultiplexedConnection,
+    library: &Library,
+) -> Result<(), RedisError> {
     match redis::cmd("FUNCTION").arg("LOAD").arg(&library.text).exec_async(connection).await {
         Err(error) if error.detail().is_some_and(|detail| detail.contains("already exists")) => Ok(()),
         loaded => loaded,

@@ -14,13 +14,7 @@ use tcc_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    codec::request::Arguments,
-    connect::Link,
-    hints::Hints,
-    keys::FIXED,
-    scripts::Function,
-};
+use crate::{codec::request::Arguments, connect::Link, hints::Hints, keys::FIXED, scripts::Function};
 
 /// Steps that wait for a call; more wait for a place.
 const WAITING_MAX: usize = 4_096;
@@ -77,7 +71,8 @@ impl Lane {
     ///
     /// Cancellation safety: a dropped step may or may not have been taken.
     pub(crate) async fn take(&self, step: Step) -> Answer {
-        let gone = |_| StoreError::new(StoreErrorKind::Unavailable, "the task that talks to Redis was stopped");
+        let gone =
+            |_| StoreError::new(StoreErrorKind::Unavailable, "the task that talks to Redis was stopped");
         let (answer, answered) = oneshot::channel();
         self.entrance().send(Waiting { step, answer }).await.map_err(|_| gone(()))?;
         answered.await.map_err(|_| gone(()))?

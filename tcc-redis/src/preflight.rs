@@ -173,7 +173,9 @@ async fn permissions(connection: &mut MultiplexedConnection, settings: &Settings
     // Loaded already, it may be flushed later, and must be loaded again then. A full Redis loads none, which
     // matters only if this one is not there.
     match load(connection, &settings.library).await {
-        Err(error) if error.code() == Some("NOPERM") => return Err(denied("FUNCTION LOAD").with_source(error)),
+        Err(error) if error.code() == Some("NOPERM") => {
+            return Err(denied("FUNCTION LOAD").with_source(error));
+        }
         Err(error) if error.code() == Some("OOM") => {}
         loaded => loaded.map_err(store_error)?,
     }

@@ -13,7 +13,7 @@ use tcc_core::{
     },
 };
 
-use super::text::{Unreadable, Seal, moment, word_of};
+use super::text::{Seal, Unreadable, moment, word_of};
 
 /// The fields of a record's hash.
 pub(crate) struct Fields(BTreeMap<String, String>);
@@ -73,7 +73,8 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
     let held = fields.optional("held").map(held).transpose()?;
     // A branch that says nothing else may be driven as soon as it is decided.
     let start = decision.as_ref().map_or(Timestamp::default(), |decision| decision.at);
-    let branches = (1..=count).map(|place| branch(fields, place, start, held)).collect::<Result<Vec<_>, _>>()?;
+    let branches =
+        (1..=count).map(|place| branch(fields, place, start, held)).collect::<Result<Vec<_>, _>>()?;
     let record = Record {
         format: FORMAT,
         gid: gid.clone(),
@@ -194,11 +195,14 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
     if let Some(words) = [&driven, &waits].into_iter().find(|words| !words.first.is_empty()) {
         return Err(strange(words, "no such word"));
     }
-    let call = line.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
+    let call =
+        line.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
     let (state, known, first) = match stands.first[..] {
         [] if stands.words.is_empty() => (BranchState::Trying, Seen::Unknown, None),
         [state, known] => (word_of(&stands.field, state)?, word_of(&stands.field, known)?, None),
-        [state, known, first] => (word_of(&stands.field, state)?, word_of(&stands.field, known)?, Some(first)),
+        [state, known, first] => {
+            (word_of(&stands.field, state)?, word_of(&stands.field, known)?, Some(first))
+        }
         _ => return Err(strange(&stands, "no state")),
     };
     // What `held` and `once` say: driven under its first claim, the record's own, or ended by it.

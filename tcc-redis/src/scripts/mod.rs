@@ -51,9 +51,8 @@ const PARTS: &[(&str, &str)] = parts![
 
 /// The parts that are operations of the state machine. Each is a block of its own, so that their names do not
 /// meet.
-const OPERATIONS: [&str; 10] = [
-    "begin", "register", "report", "decide", "claim", "renew", "keep_alive", "close", "sweep", "redrive",
-];
+const OPERATIONS: [&str; 10] =
+    ["begin", "register", "report", "decide", "claim", "renew", "keep_alive", "close", "sweep", "redrive"];
 
 /// Where the functions take the time from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -183,8 +182,10 @@ mod tests {
 
     #[test]
     fn only_beginning_functions_are_denied_when_memory_is_full() {
-        let denied: Vec<_> =
-            Function::ALL.into_iter().filter(|function| !function.declaration().2.contains("allow-oom")).collect();
+        let denied: Vec<_> = Function::ALL
+            .into_iter()
+            .filter(|function| !function.declaration().2.contains("allow-oom"))
+            .collect();
         assert_eq!(denied, [Function::Begin]);
     }
 

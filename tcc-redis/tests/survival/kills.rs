@@ -57,7 +57,12 @@ async fn an_initiator_killed_after_the_first_try_is_followed_by_a_cancel_of_what
     let record = only(&mut raw).await;
     assert_eq!((record["state"].as_str(), states(&record)), ("trying", vec!["trying".to_owned()]));
     let entries = scene.books.entries();
-    assert!(entries[&only_gid(&mut raw).await]["01"].attempt.as_ref().is_some_and(|text| text.starts_with("reserved")));
+    assert!(
+        entries[&only_gid(&mut raw).await]["01"]
+            .attempt
+            .as_ref()
+            .is_some_and(|text| text.starts_with("reserved"))
+    );
     initiator.kill();
 
     let worker = scene.start(scene.role("worker")).await;
