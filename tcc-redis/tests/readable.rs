@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,12 +13,12 @@ use std::{
 use redis::aio::MultiplexedConnection;
 use support::{
     server::{Server, ask},
-    story::{MAIL, PAY, STOCK, Story, gid, succeeded},
+    story::{MAIL, PAY, STOCK, Story, gid, name, ordinal, succeeded},
 };
 use tcc_core::{
     Gid,
-    machine::{How, Redrive, Report, TryReport},
-    record::{Direction, Known, ParkCause, Seen},
+    machine::{Close, CloseDrive, Decide, Heard, How, InlineClaim, Redrive, Report, TryReport},
+    record::{Direction, Known, ParkCause, Reason, Seen, Token},
 };
 use tcc_redis::{Durability, History, RedisStore};
 
@@ -367,4 +367,77 @@ async fn a_thousand_branches_are_no_trouble() {
     });
     story.apply(tcc_core::machine::Close { drives: closes.collect() }).await;
     assert!(story.record().await.state.is_final());
+}
+
+/// A transaction of two branches, driven to its end by its initiator in three steps. Each step goes the long
+/// way if it must look at more than the short way knows.
+async fn driven_to_its_end(
+    scene: &Scene,
+    story: &Story<'_, RedisStore>,
+    direction: Direction,
+    is_long: bool,
+) {
+    let mut register = support::story::register(Some(story.create().await), &[STOCK, PAY]);
+    if is_long {
+        register.branches.push(register.branches[0].clone());
+    }
+    story.apply(register).await;
+    scene.wait(250);
+    let is_confirm = direction == Direction::Confirm;
+    let heard = |place: usize, known: Known| Heard { ordinal: ordinal(place), known: Some(known) };
+    let second = if is_confirm { succeeded() } else { Known::Refused };
+    let actions = if is_long { &[][..] } else { &[STOCK, PAY] };
+    let inline = InlineClaim {
+        token: Token(7),
+        lease_ms: 5_000,
+        branches: vec![ordinal(1), ordinal(2)],
+        actions: actions.iter().map(|action| action.parse().expect("an action")).collect(),
+    };
+    let decide = Decide {
+        direction,
+        reason: if is_confirm { Reason::Committed } else { Reason::Aborted },
+        by: name("shop-2"),
+        create: None,
+        heard: vec![heard(1, succeeded()), heard(2, second)],
+        inline: Some(inline),
+    };
+    story.apply(decide).await;
+    if is_long {
+        story.sweep().await.expect("a sweep").result.expect("an answer");
+    }
+    scene.wait(30);
+    let close = |place: usize, seen| CloseDrive {
+        ordinal: ordinal(place),
+        epoch: 1,
+        direction,
+        how: How::Done { seen },
+    };
+    let second = if is_confirm { Seen::Succeeded } else { Seen::Refused };
+    story.apply(Close { drives: vec![close(1, Seen::Succeeded), close(2, second)] }).await;
+}
+
+#[tokio::test]
+async fn the_short_way_writes_what_the_long_way_writes() {
+    for history in [History::default(), History::latest(3), History::off()] {
+        for direction in [Direction::Confirm, Direction::Cancel] {
+            let mut left = Vec::new();
+            for is_long in [false, true] {
+                let mut scene = Scene::new(history).await;
+                let store = scene.store.clone();
+                let story = Story::new(&store, 1);
+                driven_to_its_end(&scene, &story, direction, is_long).await;
+                let short = store.short_ways();
+                let ways = ["register", "decide", "close"].map(|operation| short.contains_key(operation));
+                assert_eq!(ways, [!is_long, !is_long && direction == Direction::Confirm, !is_long]);
+                let history = store.inspect().history(&story.gid).await.expect("the history");
+                let names: BTreeSet<String> = ask(&mut scene.raw, &["KEYS", "*"]).await;
+                let record = store.inspect().record_key(&story.gid);
+                let fields = scene.fields(&story.gid).await;
+                let kept = format!("{{tcc:00}}:history:{}", story.gid);
+                let lives = [scene.lives_until(&record).await, scene.lives_until(&kept).await];
+                left.push((fields, history, lives, names));
+            }
+            assert_eq!(left[0], left[1]);
+        }
+    }
 }

@@ -384,3 +384,58 @@ async fn a_business_key_that_leads_nowhere_is_told() {
     let () = ask(&mut raw, &["SET", &store.inspect().record_key(&first.gid), "text"]).await;
     assert_eq!(second.try_apply(begin).await.expect_err("no record").kind(), StoreErrorKind::Corrupt);
 }
+
+/// What a record says of outcome and payloads.
+fn essentials(record: &tcc_core::record::Record) -> impl PartialEq + std::fmt::Debug + use<> {
+    let branches = record.branches.iter().map(|branch| {
+        (branch.state.open_direction(), branch.arguments.clone(), branch.known, branch.result.clone())
+    });
+    (record.decision.as_ref().map(|decision| decision.direction), branches.collect::<Vec<_>>())
+}
+
+/// Half of the flipped bits in an append-only file pass Redis unnoticed.
+#[tokio::test]
+async fn no_flipped_bit_of_a_record_changes_an_outcome_or_a_payload() {
+    let server = Server::volatile().await;
+    let builder = RedisStore::builder(server.url()).durability(Durability::Volatile);
+    let store = builder.history(tcc_redis::History::off()).connect().await.expect("the store");
+    let mut raw = server.raw().await;
+    for number in [1, 2] {
+        let story = Story::new(&store, number);
+        if number == 1 {
+            story.trying().await;
+        } else {
+            story.confirming().await;
+        }
+        let whole = essentials(&story.record().await);
+        let key = store.inspect().record_key(&story.gid);
+        let () = ask(&mut raw, &["COPY", &key, "whole", "REPLACE"]).await;
+        let fields: std::collections::BTreeMap<String, String> = ask(&mut raw, &["HGETALL", &key]).await;
+        // The times of an undecided record say when it is cancelled, and any is as good as another.
+        let fields = fields.into_iter().filter(|(name, _)| !name.ends_with("_at") && name != "lease_until");
+        let (mut flips, mut found) = (0, 0);
+        for (name, value) in fields {
+            for bit in 0..value.len() * 8 {
+                let mut flipped = value.clone().into_bytes();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                let mut set = redis::cmd("HSET");
+                let () = set.arg(&key).arg(&name).arg(&flipped).query_async(&mut raw).await.expect("a field");
+                let what = || format!("{name}: {}", String::from_utf8_lossy(&flipped));
+                let loaded = store.load(&story.gid).await;
+                found += u32::from(loaded.is_err());
+                if let Ok(record) = loaded {
+                    assert_eq!(essentials(&record.expect("a record")), whole, "{}", what());
+                }
+                // The functions write what they read, if they can read it.
+                if story.sweep().await.is_ok()
+                    && let Ok(record) = store.load(&story.gid).await
+                {
+                    assert_eq!(essentials(&record.expect("a record")), whole, "swept: {}", what());
+                }
+                flips += 1;
+                let () = ask(&mut raw, &["COPY", "whole", &key, "REPLACE"]).await;
+            }
+        }
+        assert!(found * 2 > flips, "most are found: {found} of {flips}");
+    }
+}
