@@ -156,7 +156,7 @@ impl RedisStoreBuilder {
 
     /// Sets the number of shards, 1 to [`SHARDS_MAX`]. Default 1.
     ///
-    /// One is right for one Redis, which runs one script at a time whatever their number. More spread a
+    /// One is right for one Redis, which runs one function at a time whatever their number. More spread a
     /// namespace over the nodes of a cluster, at the price of one blocking connection per shard and process.
     /// The number is written at first start and cannot be changed afterwards.
     pub fn shards(mut self, shards: u16) -> Self {

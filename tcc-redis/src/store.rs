@@ -1,4 +1,4 @@
-//! The store: one script call an operation.
+//! The store: an operation is a step of a function call.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -36,8 +36,8 @@ const TIMERS_MAX: usize = 10_000;
 
 /// Keeps transactions in Redis 7.0 or later, or Valkey. Clones share one connection.
 ///
-/// Every operation is one atomic step of a Lua script; what it does is what [`tcc_core::machine`] says. Records are hashes of
-/// plain text, for `HGETALL`.
+/// Every operation is one atomic step of a Lua function; what it does is what [`tcc_core::machine`] says.
+/// Records are hashes of plain text, for `HGETALL`.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,

@@ -250,7 +250,7 @@ async fn a_transaction_of_two_branches_takes_three_calls() {
     let before = (calls(&mut raw).await, store.short_ways());
     let open = runtime.transaction("checkout").begin().await.expect("a transaction");
     let (stock, pay) = tokio::join!(open.call("stock.reserve@1", &1), open.call("pay.reserve@1", &2));
-    (stock.expect("a try"), pay.expect("a try"));
+    let _ = [stock.expect("a try"), pay.expect("a try")];
     let ending = open.commit().await.expect("a commit");
     ending.wait(Duration::from_secs(10)).await.expect("the end");
     assert_eq!(calls(&mut raw).await - before.0, 3, "register, decide, close");

@@ -60,6 +60,7 @@ const PARTICIPANTS: [&str; 3] = ["stock", "pay", "mail"];
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one is made at a time, and taken apart at once")]
 pub enum Step {
     /// Apply this operation to this transaction, then let the generator [`hear`](Generator::hear).
     Apply(Gid, Op),

@@ -14,7 +14,7 @@ use tcc_core::{
 use super::text::{Unreadable, word_of};
 use crate::trouble::failure;
 
-/// What a script answered.
+/// What a step answered.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// The operation was applied or refused.

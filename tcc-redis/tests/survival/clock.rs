@@ -1,6 +1,6 @@
 //! The server's clock stepped by an hour, back and forth.
 //!
-//! What the scripts ask `TIME` for is told them by the processes here: the machine's clock, and a step that
+//! What the functions ask `TIME` for is told them by the processes here: the machine's clock, and a step that
 //! the test writes into the books.
 
 use std::{
