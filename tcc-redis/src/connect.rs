@@ -156,7 +156,7 @@ impl RedisStoreBuilder {
 
     /// Sets the number of shards, 1 to [`SHARDS_MAX`]. Default 1.
     ///
-    /// One is right for one Redis, which runs one script at a time whatever their number. More spread a
+    /// One is right for one Redis, which runs one function at a time whatever their number. More spread a
     /// namespace over the nodes of a cluster, at the price of one blocking connection per shard and process.
     /// The number is written at first start and cannot be changed afterwards.
     pub fn shards(mut self, shards: u16) -> Self {
@@ -434,12 +434,22 @@ impl Call {
     ) -> Result<Value, RedisError> {
         match self.0.query_async(connection).await {
             Err(error) if is_unknown_function(&error) => {
-                let mut load = redis::cmd("FUNCTION");
-                load.arg("LOAD").arg("REPLACE").arg(&library.text).exec_async(connection).await?;
+                load(connection, library).await?;
                 self.0.query_async(connection).await
             }
             answer => answer,
         }
+    }
+}
+
+/// Loads the library. Its name tells its text, so that one that is there already is this one.
+pub(crate) async fn load(
+    connection: &mut MultiplexedConnection,
+    library: &Library,
+) -> Result<(), RedisError> {
+    match redis::cmd("FUNCTION").arg("LOAD").arg(&library.text).exec_async(connection).await {
+        Err(error) if error.detail().is_some_and(|detail| detail.contains("already exists")) => Ok(()),
+        loaded => loaded,
     }
 }
 
