@@ -113,7 +113,7 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
-local WATCHED = { head = 'state branches retention_ms key bells decided', parts = { '.state' }, beyond = true }
+local WATCHED = { head = 'state branches retention_ms key bells decided format', parts = { '.state' }, beyond = true }
 local WRITTEN = { head = '', parts = { '.state' } }
 local GONE = { head = 'held', parts = { '.arguments', '.result' } }
 -- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
@@ -129,7 +129,10 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or not HELD[found[1]] or found[2] ~= count .. '' or found[4] or found[5] or found[7 + count] then
+  if found.err or found[7] ~= FORMAT or not HELD[found[1]] or found[2] ~= count .. '' then
+    return nil
+  end
+  if found[4] or found[5] or found[8 + count] then
     return nil
   end
   if not string.find(found[3] or '', '^%d+$') then
@@ -143,7 +146,7 @@ local function quick()
     local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
     one = one + 5
     place = tonumber(place)
-    local line, held = found[6 + place], HELD[was][seen]
+    local line, held = found[7 + place], HELD[was][seen]
     if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
       return nil
     end

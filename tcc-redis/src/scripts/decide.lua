@@ -29,7 +29,7 @@ end
 -- Claims every branch that was heard of.
 local ALL = '*'
 
-local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = { '.state' } }
+local WATCHED = { head = 'state branches deadline_at lease_until initiator format', parts = { '.state' } }
 local WRITTEN = { head = '', parts = { '.state', '.result' } }
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
@@ -46,7 +46,7 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
+  if found.err or found[6] ~= FORMAT or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
     return nil
   end
   local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
@@ -58,7 +58,7 @@ local function quick()
   local fields, set = fields_of(WRITTEN, count), {}
   for place = 1, count do
     local one = heard + 4 * (place - 1)
-    if found[5 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
+    if found[6 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
       return nil
     end
     local at = 4 * (place - 1)

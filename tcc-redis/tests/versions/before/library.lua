@@ -1,4 +1,4 @@
-#!lua name=tcc_fc586bf7dab32eda
+#!lua name=tcc_6b5462d3d7e5e179
 local OPERATIONS = {}
 -- Names of keys, and the arguments of the call.
 
@@ -281,6 +281,9 @@ local function check_branch(field, branch)
   if (branch.epoch > 0) ~= claimed or claimed ~= (branch.lease ~= nil or branch.closed ~= nil) then
     unreadable(field .. '.drive', 'epoch against claim')
   end
+  if branch.attempts > branch.epoch then
+    unreadable(field .. '.state', 'attempts against epoch')
+  end
   if UNDECIDED[state] and branch.token then
     unreadable(field, 'state against claim')
   end
@@ -337,6 +340,9 @@ local function parse_branch(place, texts, head)
   parse_words(field, '', words, branch)
   if texts['.state'] then
     parse_state(field .. '.state', texts['.state'], branch, head)
+  end
+  if texts['.drive'] and branch.token then
+    unreadable(field .. '.drive', 'a second claim')
   end
   parse_words(field .. '.drive', '.drive', texts['.drive'] or '', branch)
   parse_words(field .. '.wait', '.wait', texts['.wait'] or '', branch)
@@ -660,7 +666,12 @@ local function load()
       fields[#fields + 1] = ordinal_text(place) .. part
     end
   end
+  local beyond = ordinal_text(count + 1)
+  fields[#fields + 1] = beyond
   local values = read_fields(fields)
+  if values[beyond] then
+    unreadable('branches', 'too few')
+  end
   local branches = {}
   for place = 1, count do
     local texts = {}
@@ -809,8 +820,8 @@ local typed
 -- A record of more branches takes the long way.
 local QUICK_MAX = 100
 
--- The fields of a kind: those of the head, then for each of `count` branches those of its parts. Each list is
--- made once.
+-- The fields of a kind: those of the head, then for each of `count` branches those of its parts, and the one
+-- of a branch beyond them if the kind asks for it. Each list is made once.
 local function fields_of(kind, count)
   local list = kind[count]
   if not list then
@@ -822,6 +833,9 @@ local function fields_of(kind, count)
       for _, part in ipairs(kind.parts) do
         list[#list + 1] = ordinal_text(place) .. part
       end
+    end
+    if kind.beyond then
+      list[#list + 1] = ordinal_text(count + 1)
     end
     kind[count] = list
   end
@@ -1407,7 +1421,7 @@ end
 -- Claims every branch that was heard of.
 local ALL = '*'
 
-local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = { '.state' } }
+local WATCHED = { head = 'state branches deadline_at lease_until initiator format', parts = { '.state' } }
 local WRITTEN = { head = '', parts = { '.state', '.result' } }
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
@@ -1424,7 +1438,7 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
+  if found.err or found[6] ~= FORMAT or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
     return nil
   end
   local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
@@ -1436,7 +1450,7 @@ local function quick()
   local fields, set = fields_of(WRITTEN, count), {}
   for place = 1, count do
     local one = heard + 4 * (place - 1)
-    if found[5 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
+    if found[6 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
       return nil
     end
     local at = 4 * (place - 1)
@@ -1741,7 +1755,7 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
-local WATCHED = { head = 'state branches retention_ms key bells decided', parts = { '.state' } }
+local WATCHED = { head = 'state branches retention_ms key bells decided format', parts = { '.state' }, beyond = true }
 local WRITTEN = { head = '', parts = { '.state' } }
 local GONE = { head = 'held', parts = { '.arguments', '.result' } }
 -- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
@@ -1757,7 +1771,13 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or not HELD[found[1]] or found[2] ~= count .. '' or not found[3] or found[4] or found[5] then
+  if found.err or found[7] ~= FORMAT or not HELD[found[1]] or found[2] ~= count .. '' then
+    return nil
+  end
+  if found[4] or found[5] or found[8 + count] then
+    return nil
+  end
+  if not string.find(found[3] or '', '^%d+$') then
     return nil
   end
   local was, direction = found[1], DIRECTION[found[1]]
@@ -1768,7 +1788,7 @@ local function quick()
     local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
     one = one + 5
     place = tonumber(place)
-    local line, held = found[6 + place], HELD[was][seen]
+    local line, held = found[7 + place], HELD[was][seen]
     if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
       return nil
     end
@@ -2163,9 +2183,9 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_fc586bf7dab32eda_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_fc586bf7dab32eda_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fc586bf7dab32eda_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fc586bf7dab32eda_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fc586bf7dab32eda_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fc586bf7dab32eda_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_6b5462d3d7e5e179_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_6b5462d3d7e5e179_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_6b5462d3d7e5e179_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_6b5462d3d7e5e179_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_6b5462d3d7e5e179_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_6b5462d3d7e5e179_rehearse', callback = rehearse, flags = { 'allow-oom' } }
