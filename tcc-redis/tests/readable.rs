@@ -17,7 +17,9 @@ use support::{
 };
 use tcc_core::{
     Gid,
-    machine::{Close, CloseDrive, Decide, Heard, How, InlineClaim, Redrive, Report, TryReport},
+    machine::{
+        Answer, Close, CloseDrive, Decide, Decided, Heard, How, InlineClaim, Redrive, Report, TryReport,
+    },
     record::{Direction, Known, ParkCause, Reason, Seen, Token},
 };
 use tcc_redis::{Durability, History, RedisStore};
@@ -103,7 +105,7 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
     let shown = |fields: &BTreeMap<String, String>, name: &str| fields.get(name).cloned().unwrap_or_default();
     assert_eq!(
         ["branches", "01.state", "02.state", "decided"].map(|name| shown(&fields, name)),
-        ["2", "", "refused refused", ""]
+        ["2 marked", "", "refused refused", ""]
     );
     scene.wait(1_000);
     story.sweep().await.expect("a sweep").result.expect("an answer");
@@ -355,9 +357,21 @@ async fn a_thousand_branches_are_no_trouble() {
     let story = Story::new(&scene.store, 1);
     let actions = vec![STOCK; 1_000];
     story.register(&actions).await;
-    let places: Vec<usize> = (1..=1_000).collect();
-    let heard: Vec<_> = places.iter().map(|place| (*place, Some(succeeded()))).collect();
-    let drives = story.decide(Direction::Confirm, &heard, &places).await;
+    let places = || (1..=1_000).map(ordinal);
+    let decide = Decide {
+        direction: Direction::Confirm,
+        reason: Reason::Committed,
+        by: name("shop-1"),
+        create: None,
+        heard: places().map(|ordinal| Heard { ordinal, known: Some(succeeded()) }).collect(),
+        inline: Some(InlineClaim {
+            token: Token(7),
+            lease_ms: 5_000,
+            branches: places().collect(),
+            actions: places().map(|_| STOCK.parse().expect("an action")).collect(),
+        }),
+    };
+    let Answer::Decided(Decided { drives, .. }) = story.apply(decide).await else { panic!("no decision") };
     assert_eq!(drives.len(), 1_000);
     let closes = drives.iter().map(|drive| tcc_core::machine::CloseDrive {
         ordinal: drive.ordinal,
@@ -367,6 +381,7 @@ async fn a_thousand_branches_are_no_trouble() {
     });
     story.apply(tcc_core::machine::Close { drives: closes.collect() }).await;
     assert!(story.record().await.state.is_final());
+    assert!(scene.store.short_ways().is_empty(), "the short way is for a hundred");
 }
 
 /// A transaction of two branches, driven to its end by its initiator in three steps. Each step goes the long
@@ -440,4 +455,27 @@ async fn the_short_way_writes_what_the_long_way_writes() {
             assert_eq!(left[0], left[1]);
         }
     }
+}
+
+#[tokio::test]
+async fn what_goes_on_is_counted_from_its_first_word() {
+    let mut scene = Scene::new(History::off()).await;
+    let store = scene.store.clone();
+    let story = Story::new(&store, 1);
+    story.register(&[STOCK]).await;
+    story.decide(Direction::Confirm, &[(1, Some(succeeded()))], &[]).await;
+    let ongoing = How::Ongoing { after_ms: 0 };
+    let unhandled = How::Release { after_ms: 0, unhandled: true };
+    let told = "ongoing=2099-11-21T05:10:00.005Z";
+    let both = "ongoing=2099-11-21T05:10:00.005Z unhandled=2099-11-21T05:10:00.015Z";
+    let first = [(ongoing.clone(), told), (ongoing, told), (unhandled.clone(), both), (unhandled, both)];
+    for (place, (how, told)) in first.into_iter().enumerate() {
+        let drive = &story.claim("stock", 10 + place as u64).await[0];
+        scene.wait(5);
+        story.close(drive, how).await;
+        let fields = scene.fields(&story.gid).await;
+        assert!(fields["01.wait"].ends_with(told), "{place}: {}", fields["01.wait"]);
+    }
+    let drive = &story.claim("stock", 20).await[0];
+    assert_eq!((drive.ongoing_ms, drive.unhandled_ms), (Some(15), Some(5)));
 }
