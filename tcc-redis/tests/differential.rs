@@ -15,7 +15,7 @@ use tcc_core::testing::variants;
 use tcc_redis::History;
 
 const SEQUENCES: u64 = 1_000;
-const SMOOTH_SEQUENCES: u64 = 300;
+const SMOOTH_SEQUENCES: u64 = 400;
 const STEPS: usize = 80;
 const WORKERS: u64 = 4;
 

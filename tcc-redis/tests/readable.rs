@@ -113,7 +113,7 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
     assert_eq!(
         ["branches", "01.state", "02.state", "decided", "held"].map(|name| shown(&fields, name)),
         [
-            "2 looked",
+            "2 looked marked",
             "cancelling unknown",
             "cancelling refused",
             "2099-11-21T05:10:01.000Z cancel initiator_lost by sweeper",

@@ -330,6 +330,10 @@ async fn full_memory_refuses_what_begins_and_lets_finish_what_runs() {
         assert_eq!(refused.kind(), StoreErrorKind::Full, "{refused}");
         assert!(refused.is_retryable() && refused.to_string().contains("maxmemory"));
     }
+    // A full Redis loads no library either, and what finishes goes on without.
+    let () = ask(&mut raw, &["FUNCTION", "FLUSH"]).await;
+    let restarted = RedisStore::connect(server.url()).await.expect("a process starts on a full Redis");
+    Story::new(&restarted, 1).record().await;
     let heard = [(1, Some(succeeded())), (2, Some(succeeded()))];
     confirmed.decide(Direction::Confirm, &heard, &[]).await;
     let mut bells = store

@@ -453,7 +453,6 @@ const TO_DECIDE: &[Harm] = &[
     Set("deadline_at", "soon"),
     Delete("lease_until"),
     Delete("initiator"),
-    Set("02.state", "tried"),
 ];
 
 /// What the short way of the end must not pass over.
@@ -465,7 +464,6 @@ const TO_CLOSE: &[Harm] = &[
     Set("branches", "1"),
     Set("retention_ms", "1h"),
     Delete("retention_ms"),
-    Set("bells", "mail"),
     Replace("02.state", "confirming", "cancelling"),
     Replace("02.state", "held", "hold"),
     Delete("02.state"),
