@@ -127,7 +127,7 @@
 //! | annotate a service | [`participant`], [`TryCx`], [`ConfirmCx`], [`CancelCx`], [`TryOutcome`], [`PhaseError`] |
 //! | run a transaction | [`Runtime::transaction`], [`Transaction::run`], [`transaction`], [`try_join!`], [`try_join_all`] |
 //! | give it a business key | [`Transaction::key`], [`Keyed`] |
-//! | end it by hand | [`Transaction::begin`], [`OpenTransaction`] |
+//! | end it by hand | [`Transaction::begin`], [`OpenTransaction`], [`Ending`] |
 //! | tell failures apart | [`TransactionError`], [`TryError`], [`Abort`] |
 //! | embed the runtime | [`Runtime::builder`], [`Config`], [`Health`], [`Event`] |
 //! | keep it in Redis | [`RedisStore`], `redis` |
