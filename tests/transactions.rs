@@ -28,6 +28,33 @@ async fn ok_confirms_every_branch() {
 }
 
 #[tokio::test]
+async fn an_ending_waits_until_every_branch_is_final() {
+    for inline in [true, false] {
+        let (store, bank) = (MemoryStore::new(), Bank::default());
+        let runtime = hosting(&store, &bank).phase_two_inline(inline).start().await.unwrap();
+        bank.always("confirm", Act::Held);
+        let open = runtime.transaction("transfer").begin().await.unwrap();
+        open.call("bank.debit@1", &10).await.unwrap();
+        let ending = open.commit().await.unwrap();
+        let gid = ending.gid().clone();
+        assert_eq!(record(&store, &gid).state, TransactionState::Confirming);
+        let waited = ending.wait(ms(50)).await.unwrap_err();
+        assert_eq!(waited.kind(), TransactionErrorKind::NotFinal, "the decision stands: {waited}");
+
+        let open = runtime.transaction("transfer").begin().await.unwrap();
+        open.call("bank.debit@1", &10).await.unwrap();
+        let ending = open.commit().await.unwrap();
+        let gid = ending.gid().clone();
+        bank.open_gate();
+        ending.wait(LONG).await.unwrap();
+        assert_eq!(record(&store, &gid).state, TransactionState::Confirmed);
+
+        let open = runtime.transaction("transfer").begin().await.unwrap();
+        open.cancel().await.unwrap().wait(ms(0)).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn err_cancels_every_branch_and_gives_the_error_back() {
     let (store, bank, runtime) = start().await;
     let error = runtime

@@ -114,7 +114,10 @@ impl Sender {
         let mut rest = VecDeque::new();
         loop {
             while calls.len() < CALLS_MAX && !rest.is_empty() {
-                calls.push(self.call(take_call(&mut rest)));
+                let steps = take_call(&mut rest);
+                if !steps.is_empty() {
+                    calls.push(self.call(steps));
+                }
             }
             let room = STEPS_MAX.saturating_sub(rest.len());
             tokio::select! {
