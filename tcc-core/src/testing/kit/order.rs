@@ -164,7 +164,8 @@ pub(super) fn granted() -> Vec<Order> {
         fenced(Nothing, &[TRY, TRY_AGAIN, KNOWN], "a try that runs twice takes effect once"),
         fenced(Nothing, &[UNKNOWN, TRY_REFUSED], "a try after its cancel is refused (suspension)"),
         fenced(Nothing, &[UNKNOWN, UNKNOWN, TRY_REFUSED], "a try after its cancel is refused (suspension)"),
-        fenced(Nothing, &[TRY, KNOWN, TRY_REFUSED], "a try after its cancel is refused"),
+        // A fence may answer a repeated try as it answered the first; what counts is what it leaves.
+        fenced(Nothing, &[TRY, KNOWN, TRY_AGAIN], "a try that is repeated after its cancel takes no effect"),
         fenced(Confirmed, &[TRY, CONFIRM, TRY_AGAIN], "a try after its confirm takes no effect"),
         fenced(
             Confirmed,
@@ -184,8 +185,8 @@ pub(super) fn granted() -> Vec<Order> {
         fenced(Nothing, &[CONFIRM_REFUSED], "a confirm without its try is a contradiction, to be parked"),
         fenced(
             Nothing,
-            &[cut(Deed::Try), UNKNOWN, TRY_REFUSED],
-            "a try after its cancel is refused (suspension)",
+            &[cut(Deed::Try), UNKNOWN, TRY_AGAIN],
+            "a try that is repeated after its cancel takes no effect",
         ),
         fenced(
             Nothing,
