@@ -73,7 +73,7 @@ impl Role {
         if self.is_clock_given {
             store = store.given_time(clock::follow(books.clone()));
         }
-        let store = store.connect().await.expect("a store");
+        let store = connect(store).await;
         let desk = Arc::new(Desk::new(books.clone(), &self.name, self.hold.clone()));
         let runtime = self.builder(store, &desk).start().await.expect("a runtime");
         books.mark(&format!("{}.ready", self.name));
@@ -151,4 +151,17 @@ async fn attempt(open: OpenTransaction, desk: &Desk, amount: u64) -> Result<Dire
     } else {
         open.cancel().await.map(|_| Direction::Cancel)
     }
+}
+
+/// A machine with much to do may take its time.
+async fn connect(store: tcc_redis::RedisStoreBuilder) -> RedisStore {
+    let mut failure = None;
+    for _ in 0..10 {
+        match store.clone().connect().await {
+            Ok(store) => return store,
+            Err(error) if error.is_retryable() => failure = Some(error),
+            Err(error) => panic!("a store: {error}"),
+        }
+    }
+    panic!("a store, asked for ten times: {failure:?}")
 }
