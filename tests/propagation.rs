@@ -476,12 +476,12 @@ async fn rule_12_a_call_into_the_initiators_own_process_leaves_its_lease_alone()
 }
 
 #[tokio::test]
-async fn a_transaction_begun_inside_a_joined_one_is_refused() {
+async fn a_transaction_begun_while_a_call_is_served_is_refused() {
     let two = Two::start().await;
     let open = two.begin().await;
     let call = open.remote_call().await.unwrap();
-    let joined = two.join(&call).await;
-    let error = joined.scope(two.shop.transaction("second").begin()).await.unwrap_err();
+    let context = call.context().unwrap();
+    let error = context.scope(two.shop.transaction("second").begin()).await.unwrap_err();
     assert_eq!(error.kind(), TransactionErrorKind::Nested);
 }
 

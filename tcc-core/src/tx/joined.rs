@@ -139,11 +139,6 @@ impl Joined {
         let branches: BTreeMap<Ordinal, Seen> = own.chain(theirs).collect();
         CallAnswer::new(branches, state.pending > 0 || state.awaits_answer())
     }
-
-    /// Runs a future as part of the transaction, so that one begun in it by mistake is refused.
-    pub fn scope<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
-        super::inside(self.tx.inner.gid.clone(), work)
-    }
 }
 
 /// Registers nothing, which tells whether the transaction takes branches.

@@ -51,6 +51,12 @@ impl CallContext {
         self.trace_parent = trace_parent;
         self
     }
+
+    /// Runs a future as the work of this call, so that a transaction begun in it by mistake, which would end by
+    /// itself whatever becomes of this one, is refused.
+    pub fn scope<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        super::inside(self.gid.clone(), work)
+    }
 }
 
 /// A W3C `traceparent`, carried as it came.
