@@ -59,3 +59,8 @@ pub use call_layer::{CallLayer, CallService, Outbound};
 pub use hosts::{AllowedHosts, InvalidHost};
 pub use join_layer::{InboundCall, JoinLayer, JoinService};
 pub use refused::{GrpcCode, Refused};
+
+/// The code in the guide is compiled like any other.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/add-a-branch-to-an-axum-service.md")]
+struct Guide;

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
+    fs::OpenOptions,
+    io::Write,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -19,6 +21,9 @@ use tcc_propagate::{AllowedHosts, reqwest::Client};
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
 
+/// Names the file in which processes note what ran in them.
+pub(crate) const JOURNAL: &str = "TCC_TEST_JOURNAL";
+
 #[derive(Debug, thiserror::Error)]
 #[error("out of stock")]
 pub(crate) struct OutOfStock;
@@ -30,6 +35,10 @@ pub(crate) struct Journal(Arc<Mutex<Vec<String>>>);
 impl Journal {
     pub(crate) fn note(&self, what: &str) {
         self.0.lock().unwrap().push(what.to_owned());
+        if let Ok(path) = std::env::var(JOURNAL) {
+            let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
+            file.write_all(format!("{what}\n").as_bytes()).unwrap();
+        }
     }
 
     pub(crate) fn count(&self, what: &str) -> usize {
