@@ -56,6 +56,46 @@
 //! try, or before it. The crate `tcc-fence` is that row, for PostgreSQL, MySQL, MariaDB, SQLite and Redis;
 //! `examples/checkout` shows three participants with it.
 //!
+//! # Testing a participant
+//!
+//! With the feature `testing`, a kit runs your handlers in every order that crashes, repetitions and late messages
+//! can make, cuts them at every await, and compares what is left:
+//!
+//! ```
+//! # use std::{collections::BTreeMap, sync::Mutex};
+//! # use tcc::{CancelCx, ConfirmCx, PhaseError, TryCx, TryOutcome};
+//! # #[derive(Default)]
+//! # struct Seats(Mutex<BTreeMap<String, u32>>);
+//! # #[tcc::participant(name = "seats")]
+//! # impl Seats {
+//! #     #[tcc(try, confirm = keep, cancel = release, timeout = "2s")]
+//! #     async fn hold(&self, cx: &TryCx, row: u32) -> Result<u32, std::fmt::Error> {
+//! #         self.0.lock().unwrap().insert(cx.branch_key(), row);
+//! #         Ok(row * 10)
+//! #     }
+//! #     async fn keep(&self, _cx: &ConfirmCx, _row: u32, _seat: u32) -> Result<(), PhaseError> {
+//! #         Ok(())
+//! #     }
+//! #     async fn release(&self, cx: &CancelCx, _row: u32, _seat: TryOutcome<u32>) -> Result<(), PhaseError> {
+//! #         self.0.lock().unwrap().remove(&cx.branch_key());
+//! #         Ok(())
+//! #     }
+//! # }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! use tcc::testing::kit;
+//!
+//! let seats = || kit::participant(async || Seats::default()).call("hold", &serde_json::json!({ "row": 3 }));
+//! let look = async |seats: &Seats| seats.0.lock().unwrap().clone();
+//!
+//! seats().without_fence().check(look).await.unwrap();
+//!
+//! // It keeps no fence, and the kit says what that costs.
+//! let broken = seats().check(look).await.unwrap_err().to_string();
+//! assert!(broken.contains("a try after its cancel is refused (suspension)"));
+//! # }
+//! ```
+//!
 //! # What is guaranteed
 //!
 //! - A transaction is decided once. Commit, rollback, deadline and operator race on one atomic step, and
@@ -95,6 +135,7 @@
 //! | keep it in Redis | [`RedisStore`], `redis` |
 //! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`] |
 //! | call other services in it | [`Tx::remote_call`], [`Runtime::join`], [`Joined`], `propagate` |
+//! | test your participants | `testing::kit`, with the feature `testing` |
 //! | do without macros | [`Action`], [`RuntimeBuilder::actions`], [`Tx::call`] |
 //! | write a store | [`store`], [`machine`], [`record`] |
 //!
@@ -107,6 +148,7 @@
 //! | `tls` | no | `rediss://` URLs |
 //! | `propagate` | no | carrying transactions over HTTP and gRPC, in the module `propagate` |
 //! | `axum`, `reqwest`, `tonic` | no | the same for these libraries |
+//! | `testing` | no | the module `testing`: the kit for your participants' tests, for `dev-dependencies` |
 
 pub use tcc_core::*;
 

@@ -268,16 +268,20 @@ async fn rule_04_a_branch_that_only_the_answer_knows_forbids_commit() {
 }
 
 #[tokio::test]
-async fn rule_04_an_answer_says_nothing_about_branches_of_the_initiator() {
-    let two = Two::start().await;
-    two.bank.script("try", &[Act::Fail]);
-    let open = two.shop.transaction("checkout").wait_final(LONG).begin().await.unwrap();
-    open.call("bank.debit@1", &5).await.unwrap_err();
-    let call = open.remote_call().await.unwrap();
-    two.serve(&call, &[10]).await;
-    call.answered(&"2s".parse().unwrap());
-    open.commit().await.unwrap();
-    assert_eq!(states(&two.store), [BranchState::Cancelled, BranchState::Confirmed]);
+async fn an_answer_that_names_a_branch_of_another_call_forbids_commit() {
+    for (own, answers) in [(true, ["s", "2s"]), (false, ["s", "s"])] {
+        let two = Two::start().await;
+        let open = two.shop.transaction("checkout").wait_final(LONG).begin().await.unwrap();
+        if own {
+            open.call("bank.debit@1", &5).await.unwrap();
+        }
+        for answer in answers {
+            let call = open.remote_call().await.unwrap();
+            two.serve(&call, &[10]).await;
+            call.answered(&answer.parse().unwrap());
+        }
+        assert_eq!(cancelled(open.commit().await), Reason::PendingCall, "{answers:?}");
+    }
 }
 
 #[tokio::test]

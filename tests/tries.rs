@@ -175,6 +175,29 @@ async fn a_decision_that_finds_no_record_cancels_here_what_succeeded() {
 }
 
 #[tokio::test]
+async fn a_commit_that_may_have_been_applied_cancels_nothing_when_its_record_is_gone() {
+    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let faulty = Faulty::over(&store);
+    let runtime = hosting(&faulty, &bank).phase_two_inline(false).start().await.unwrap();
+    let mut events = runtime.events();
+    faulty.fail("decide", &[Fault::Lose, Fault::Held]);
+    let open = runtime.transaction("transfer").begin().await.unwrap();
+    open.call("bank.debit@1", &10).await.unwrap();
+    let gid = open.gid().clone();
+    let commit = tokio::spawn(open.commit());
+    until("it is confirmed", || store.records().iter().all(|record| record.state.is_final())).await;
+    until("the commit is sent again", || faulty.count("decide") == 2).await;
+    // Its retention is over, or the clock was set forward.
+    store.lose(&gid);
+    faulty.open_gate();
+    assert_eq!(commit.await.unwrap().unwrap_err().kind(), TransactionErrorKind::Lost);
+    let told = event(&mut events, |event| matches!(event, Event::CancelledWithoutRecord { .. })).await;
+    let Event::CancelledWithoutRecord { error: Some(error), .. } = told else { panic!("{told:?}") };
+    assert!(error.contains("may have been applied"), "{error}");
+    assert_eq!(bank.counts(), (1, 1, 0), "a confirmed branch was cancelled (I1)");
+}
+
+#[tokio::test]
 async fn a_try_that_panics_is_unknown() {
     let (store, bank, runtime) = start().await;
     bank.script("try", &[Act::Panic]);

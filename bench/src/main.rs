@@ -15,7 +15,6 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-
 use arguments::{Arguments, Command, HELP, Side};
 use compare::Plan;
 use server::{Durability, Server};

@@ -9,6 +9,8 @@ mod arguments;
 mod audit;
 mod books;
 mod checkout;
+#[cfg(test)]
+mod contract;
 mod crash;
 mod faults;
 mod inventory;

@@ -21,8 +21,8 @@
 //! - With a fence, a branch the record calls final is settled at its participant, whatever comes late.
 //!   Without one, so is every cancelled branch whose outcome the record has learned.
 //!
-//! Landmarks, such as each state, each race of rule 1 in both orders, and a finished transaction whose
-//! initiator died, must be reached, so that no promise is kept for want of anything happening.
+//! Landmarks, such as each state, each race of rule 1 in both orders, handlers that fail before and after their
+//! effect, tries that end late in every way, and a finished transaction whose initiator died, must be reached, so that no promise is kept for want of anything happening.
 //!
 //! # What is left out, and why nothing is lost by it
 //!
@@ -53,6 +53,9 @@
 //! - **An initiator paused beyond the retention, without a fence.** Its try may take effect after the record
 //!   is gone; if its process then dies before it reports, nobody is left to cancel it. The model lets a
 //!   record be forgotten only when its tries are over, as rule 13 has it.
+//! - **What a commit came to whose answer was lost, and whose record is gone when it is repeated.** It was lost, or
+//!   it was confirmed, ended and forgotten: nobody can tell without a fence. Its branches are left as they are, and
+//!   an operator is told.
 //! - **A process that dies with a try under way, without a fence.** What it left on its way to the
 //!   participant may take effect after the cancel; only the fence refuses it.
 //! - **Epochs of a lost record that come again in one made anew.** Reports of the old count as stale here; on
@@ -61,7 +64,8 @@
 //!
 //! # Cost
 //!
-//! [`normal`] is part of `cargo test`. `cargo run --release -p tcc-model -- release` explores more.
+//! [`normal`] explores 3.7 million states and is part of the tests; `cargo run --release -p tcc-model -- release`
+//! explores more. Both count them; `scripts/prove model` runs them as a layer of the proof.
 
 mod action;
 mod audit;

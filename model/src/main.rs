@@ -4,7 +4,7 @@
 //! configurations by the beginning of their names. Ends with status 1 if a promise was broken.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is what the program is for")]
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use tcc_model::{Config, explore, normal, release};
 
@@ -22,13 +22,18 @@ fn main() -> ExitCode {
         configs.retain(|config| config.name.starts_with(&beginning));
     }
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
-    let (mut states, mut holds) = (0, true);
+    let started = Instant::now();
+    let (mut states, mut generated, mut broken) = (0, 0, 0);
     for config in configs {
         let explored = explore(config, threads);
         println!("{explored}");
         states += explored.states;
-        holds &= explored.holds();
+        generated += explored.generated;
+        broken += usize::from(!explored.holds());
     }
+    let holds = broken == 0;
     println!("{states} states, {}", if holds { "every promise kept" } else { "FAILED" });
+    let seconds = started.elapsed().as_secs_f64();
+    println!("PROOF layer=model runs={states} faults={generated} violations={broken} seconds={seconds:.1}");
     if holds { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

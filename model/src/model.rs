@@ -188,7 +188,8 @@ impl Tcc {
             };
         }
         let create = !state.initiator.acked;
-        state.initiator.decided = Some(Decided { direction, create, inline, heard: None, answered: false });
+        state.initiator.decided =
+            Some(Decided { direction, create, inline, heard: None, answered: false, unheard: false });
     }
 
     fn deliver(&self, state: &mut State, request: Request, heard: bool) {
@@ -304,6 +305,9 @@ impl Tcc {
         };
         let stepped = self.run(state, spec);
         if !heard {
+            if self.config.retention && decided.direction == Direction::Confirm && !decided.answered {
+                state.initiator.decided = Some(Decided { unheard: true, ..decided });
+            }
             return;
         }
         let (direction, lost) = match stepped.reply {
@@ -328,7 +332,16 @@ impl Tcc {
     /// The record is gone, and whoever tried runs cancel itself (rule 6c).
     fn cancel_here(&self, state: &mut State, index: usize) {
         let local = &mut state.locals[index];
+        let unheard = state.initiator.decided.is_some_and(|decided| decided.unheard);
+        if unheard && local.named == Named::Succeeded {
+            // It may have been confirmed: that is an operator's to find out.
+            return;
+        }
         local.undone = true;
+        // What a lost record had been confirmed by is not promised; one that ended must stay as it ended.
+        if local.row == Row::Confirmed && !self.config.loss {
+            state.violation = state.violation.or(Some(Violation::FenceContradiction));
+        }
         local.row = match (local.row, self.config.fence) {
             (Row::Held, _) | (Row::Empty, true) => Row::Released,
             (other, _) => other,

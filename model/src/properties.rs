@@ -1,12 +1,13 @@
 //! What must hold in every state, and what must be reached in some.
 
 use stateright::Property;
-use tcc_core::record::{BranchState, Direction, Reason, TransactionState};
+use tcc_core::record::{BranchState, Direction, Reason, Seen, TransactionState};
 
 use crate::{
     Config,
     model::Tcc,
-    state::{Attempt, Gone, Row, State},
+    request::How,
+    state::{Attempt, Gone, Row, Runner, State},
     violation::Violation,
 };
 
@@ -112,9 +113,24 @@ pub enum Landmark {
     CommitBeforeLostLease,
     LostLeaseBeforeCommit,
     CancelBeforeOperator,
+    OperatorBeforeCancel,
+    CancelBeforeDeadline,
+    DeadlineBeforeCancel,
+    CancelBeforeLostLease,
+    LostLeaseBeforeCancel,
+    OperatorBeforeDeadline,
+    DeadlineBeforeOperator,
     Tombstone,
     CrashedAndDone,
+    LateSuccess,
+    LateRefusal,
+    LateRefusalAfterEffect,
+    TriedAndNeverEnded,
+    HandlerFailedBeforeEffect,
+    HandlerFailedAfterEffect,
+    StaleCompletion,
     JoinedAndConfirmed,
+    JoinedTwice,
     Forgotten,
     LostAndMadeAgain,
 }
@@ -131,6 +147,11 @@ fn reason(state: &State) -> Option<Reason> {
     state.part.decision.map(|(_, reason)| reason)
 }
 
+/// A drive has failed, with its participant's row like this.
+fn failed(state: &State, row: fn(Row) -> bool) -> bool {
+    state.locals.iter().any(|local| local.close == Some(How::Failed) && row(local.row))
+}
+
 impl Landmark {
     /// Whether a state is one.
     #[must_use]
@@ -139,6 +160,19 @@ impl Landmark {
         let branch = |wanted| part.branches.iter().any(|branch| branch.place > 0 && branch.state == wanted);
         let lost_race = |why| {
             decided(state, Direction::Confirm) && told(state, Direction::Cancel) && reason(state) == Some(why)
+        };
+        let cancelled_by = |why| {
+            decided(state, Direction::Cancel) && told(state, Direction::Cancel) && reason(state) == Some(why)
+        };
+        // The branch was cancelled with its outcome unknown, and then learned of it.
+        let late = |ended, row: fn(Row) -> bool| {
+            part.branches.iter().zip(&state.locals).any(|(branch, local)| {
+                cancels(branch.state)
+                    && branch.known.is_none()
+                    && local.attempt.ended() == Some(ended)
+                    && row(local.row)
+                    && state.initiator.decided.is_some_and(|decided| decided.answered)
+            })
         };
         match self {
             Self::Trying => part.exists && part.state == TransactionState::Trying,
@@ -184,8 +218,36 @@ impl Landmark {
             Self::CancelBeforeOperator => {
                 reason(state) == Some(Reason::Aborted) && state.operator.heard == Some(Direction::Cancel)
             }
+            Self::OperatorBeforeCancel => cancelled_by(Reason::Operator),
+            Self::CancelBeforeDeadline => reason(state) == Some(Reason::Aborted) && state.deadline_passed,
+            Self::DeadlineBeforeCancel => cancelled_by(Reason::DeadlinePassed),
+            Self::CancelBeforeLostLease => reason(state) == Some(Reason::Aborted) && part.lease_passed,
+            Self::LostLeaseBeforeCancel => cancelled_by(Reason::InitiatorLost),
+            Self::OperatorBeforeDeadline => reason(state) == Some(Reason::Operator) && state.deadline_passed,
+            Self::DeadlineBeforeOperator => {
+                reason(state) == Some(Reason::DeadlinePassed) && state.operator.heard.is_some()
+            }
             Self::Tombstone => part.is_final() && part.branches.iter().all(|branch| branch.place == 0),
             Self::CrashedAndDone => state.initiator.crashed && part.is_final(),
+            Self::LateSuccess => late(Seen::Succeeded, |_| true),
+            Self::LateRefusal => late(Seen::Refused, |row| row != Row::Held),
+            Self::LateRefusalAfterEffect => late(Seen::Refused, |row| row == Row::Held),
+            Self::TriedAndNeverEnded => {
+                part.is_final()
+                    && state.initiator.crashed
+                    && state
+                        .locals
+                        .iter()
+                        .any(|local| matches!(local.attempt, Attempt::Running | Attempt::Took))
+            }
+            Self::HandlerFailedBeforeEffect => failed(state, |row| row == Row::Held),
+            Self::HandlerFailedAfterEffect => {
+                failed(state, |row| matches!(row, Row::Confirmed | Row::Released))
+            }
+            Self::StaleCompletion => state.locals.iter().any(|local| local.stale_done != 0),
+            Self::JoinedTwice => state.locals.iter().any(|local| {
+                local.runners.contains(&Runner::Tries) && local.runners.contains(&Runner::Waits)
+            }),
             Self::JoinedAndConfirmed => {
                 part.branches.iter().any(|branch| branch.runner > 0 && branch.state == BranchState::Confirmed)
             }
@@ -242,9 +304,26 @@ landmarks! {
     CommitBeforeLostLease: "race: commit before a lost lease is swept", |config| config.reasons && config.lease;
     LostLeaseBeforeCommit: "race: a lost lease is swept before commit", |config| config.reasons && config.lease;
     CancelBeforeOperator: "race: cancel before the operator", |config| config.reasons && config.operator;
+    OperatorBeforeCancel: "race: the operator before cancel", |config| config.reasons && config.operator;
+    CancelBeforeDeadline: "race: cancel before the deadline", |config| config.reasons && config.deadline;
+    DeadlineBeforeCancel: "race: the deadline before cancel", |config| config.reasons && config.deadline;
+    CancelBeforeLostLease: "race: cancel before a lost lease is swept", |config| config.reasons && config.lease;
+    LostLeaseBeforeCancel: "race: a lost lease is swept before cancel", |config| config.reasons && config.lease;
+    OperatorBeforeDeadline: "race: the operator before the deadline",
+        |config| config.reasons && config.deadline && config.operator;
+    DeadlineBeforeOperator: "race: the deadline before the operator",
+        |config| config.reasons && config.deadline && config.operator;
     Tombstone: "a transaction is cancelled before anything is registered",
         |config| config.late && config.lost_answers && config.joined.is_none();
     CrashedAndDone: "a crashed initiator's transaction is finished", |config| config.crash;
+    LateSuccess: "a try succeeds after its branch was cancelled", |config| config.late;
+    LateRefusal: "a try is refused after its branch was cancelled", |config| config.late && config.refuse;
+    LateRefusalAfterEffect: "a try is refused late and after its effect", |config| config.late && config.sloppy;
+    TriedAndNeverEnded: "a try dies with its process, and the transaction ends", |config| config.late && config.crash;
+    HandlerFailedBeforeEffect: "a handler fails before its effect", |config| config.fail && config.delayed_reports;
+    HandlerFailedAfterEffect: "a handler fails after its effect", |config| config.fail && config.delayed_reports;
+    StaleCompletion: "a completion of an older epoch is still on its way", |config| config.delayed_reports && config.expiry;
+    JoinedTwice: "two processes receive one call", |config| config.joined.is_some();
     JoinedAndConfirmed: "a joined branch is confirmed", |config| config.joined.is_some();
     Forgotten: "a record is forgotten", |config| config.retention;
     LostAndMadeAgain: "a lost record is made again by a replay", |config| config.loss && config.lost_answers;

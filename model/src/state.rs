@@ -154,6 +154,9 @@ pub struct Decided {
     pub heard: Option<Direction>,
     /// Whether any answer was heard.
     pub answered: bool,
+    /// Whether it is a commit of which an answer was lost, so that its branches may have been confirmed. Kept
+    /// only where a record can be forgotten.
+    pub unheard: bool,
 }
 
 /// The initiator.

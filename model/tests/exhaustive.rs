@@ -1,7 +1,7 @@
 //! Every state of the ordinary configurations.
 #![allow(clippy::print_stdout, reason = "state counts and times are worth a look, with `--nocapture`")]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Instant};
 
 use stateright::{Checker, Model};
 use tcc_core::{
@@ -78,16 +78,25 @@ fn transitions() -> BTreeSet<Transition> {
 #[test]
 fn every_promise_is_kept_in_every_state_and_every_transition_is_reached() {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let started = Instant::now();
+    let (mut states, mut generated) = (0, 0);
     let mut reached = BTreeSet::new();
     let mut failed = Vec::new();
     for config in normal() {
         let explored = explore(config, threads);
         reached.extend(explored.transitions.iter().copied());
         println!("{explored}");
+        states += explored.states;
+        generated += explored.generated;
         if !explored.holds() {
             failed.push(explored.to_string());
         }
     }
+    println!(
+        "PROOF layer=model runs={states} faults={generated} violations={} seconds={:.1}",
+        failed.len(),
+        started.elapsed().as_secs_f64()
+    );
     assert!(failed.is_empty(), "{}", failed.join("\n"));
     let missing: Vec<_> = transitions().difference(&reached).copied().collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");

@@ -88,7 +88,8 @@ pub enum Event {
         /// The evidence.
         error: String,
     },
-    /// A try ended after its record was gone, and its cancel was run here instead.
+    /// A branch was tried and its record is gone. Its cancel was run here, unless a commit whose answer was
+    /// lost may have confirmed it.
     CancelledWithoutRecord {
         /// The transaction.
         gid: Gid,
@@ -96,7 +97,7 @@ pub enum Event {
         branch: Ordinal,
         /// Its action.
         action: ActionName,
-        /// Why cancel failed, if it did: its reservation stands, and only this event tells.
+        /// Why cancel failed or was not run, if so: its reservation may stand, and only this event tells.
         error: Option<String>,
     },
     /// A transaction in flight has an action that no version in this process can serve.

@@ -27,6 +27,13 @@ mod tests;
 /// Records forgotten at the most when an operation finds some past their retention.
 const FORGET_MAX: usize = 64;
 
+/// A state of a store.
+#[cfg(feature = "testing")]
+pub(crate) struct Snapshot {
+    shards: Vec<Shard>,
+    queues: Queues,
+}
+
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
 
 /// A store in this process's memory. Clones share the same state.
@@ -42,7 +49,7 @@ struct Inner {
     clock: Box<Clock>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Shard {
     /// Time never goes back (high-water mark).
     now: Timestamp,
@@ -53,7 +60,7 @@ struct Shard {
     transitions: BTreeMap<Transition, u64>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Timers {
     by_gid: BTreeMap<Gid, Timestamp>,
     by_time: BTreeSet<(Timestamp, Gid)>,
@@ -83,7 +90,7 @@ impl Timers {
     }
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Queues {
     sequence: u64,
     ready: BTreeMap<Name, BTreeMap<u64, Gid>>,
@@ -201,6 +208,26 @@ impl MemoryStore {
         let mut shard = self.shard(gid.shard());
         shard.forget(gid);
         shard.timers.set(gid, None);
+    }
+
+    /// All that is kept, as it is now.
+    #[cfg(feature = "testing")]
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let shards = (0..self.shards()).map(|shard| self.shard(shard).clone()).collect();
+        let queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Snapshot { shards, queues }
+    }
+
+    /// Goes back to an earlier state, as a failover to a replica that lags does.
+    #[cfg(feature = "testing")]
+    pub(crate) fn restore(&self, snapshot: &Snapshot) {
+        for (shard, earlier) in (0..).zip(&snapshot.shards) {
+            let mut shard = self.shard(shard);
+            let transitions = std::mem::take(&mut shard.transitions);
+            *shard = Shard { transitions, ..earlier.clone() };
+        }
+        *self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner) = snapshot.queues.clone();
+        self.inner.rung.notify_waiters();
     }
 
     fn shard(&self, shard: u16) -> MutexGuard<'_, Shard> {

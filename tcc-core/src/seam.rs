@@ -4,7 +4,7 @@
 use std::{
     fmt,
     panic::AssertUnwindSafe,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -151,38 +151,49 @@ pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     text.unwrap_or("a panic without a message").to_owned()
 }
 
-/// What the store's clock says now, guessed from its answers.
+/// What the store's clocks say now, guessed from its answers: shards may lie on machines of their own, and their
+/// high-water marks apart.
 #[derive(Debug)]
 pub(crate) struct ServerClock {
     seam: Arc<dyn Seam>,
-    heard: Mutex<(Timestamp, Duration)>,
+    /// By shard.
+    heard: Mutex<Vec<(Timestamp, Duration)>>,
 }
 
 impl ServerClock {
-    pub(crate) fn new(seam: Arc<dyn Seam>, now: Timestamp) -> Self {
-        let heard = Mutex::new((now, seam.elapsed()));
+    /// The clocks of all shards, as they were just now.
+    pub(crate) fn new(seam: Arc<dyn Seam>, now: Vec<Timestamp>) -> Self {
+        let elapsed = seam.elapsed();
+        let heard = Mutex::new(now.into_iter().map(|now| (now, elapsed)).collect());
         Self { seam, heard }
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Vec<(Timestamp, Duration)>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in the time an answer carried to a question asked then, in [`Seam::elapsed`]. An answer that
     /// took long says little: the guess is only moved as far as the answer contradicts it.
-    pub(crate) fn hear(&self, now: Timestamp, asked_at: Duration) {
+    pub(crate) fn hear(&self, shard: u16, now: Timestamp, asked_at: Duration) {
         let elapsed = self.seam.elapsed();
         let latest = now + elapsed.saturating_sub(asked_at);
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        let guess = heard.0 + elapsed.saturating_sub(heard.1);
-        *heard = (guess.clamp(now, latest), elapsed);
+        if let Some(heard) = self.heard().get_mut(usize::from(shard)) {
+            let guess = heard.0 + elapsed.saturating_sub(heard.1);
+            *heard = (guess.clamp(now, latest), elapsed);
+        }
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        let (heard, at) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn now(&self, shard: u16) -> Timestamp {
+        let heard = self.heard();
+        let known = heard.get(usize::from(shard)).or_else(|| heard.first());
+        let (heard, at) = known.copied().unwrap_or_default();
         heard + self.seam.elapsed().saturating_sub(at)
     }
 
     /// How long ago the store was last heard.
     pub(crate) fn silence(&self) -> Duration {
-        let (_, at) = *self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        self.seam.elapsed().saturating_sub(at)
+        let newest = self.heard().iter().map(|(_, at)| *at).max().unwrap_or_default();
+        self.seam.elapsed().saturating_sub(newest)
     }
 }
 
@@ -214,21 +225,22 @@ mod tests {
     fn the_servers_time_is_guessed_within_what_its_answers_allow() {
         let seam = Arc::new(Stopped::default());
         let at = |ms| Timestamp::from_millis(ms);
-        let clock = ServerClock::new(seam.clone(), at(1_000));
+        let clock = ServerClock::new(seam.clone(), vec![at(1_000), at(50_000)]);
         let move_to = |ms| *seam.0.lock().unwrap() = Duration::from_millis(ms);
         move_to(500);
-        assert_eq!(clock.now(), at(1_500));
+        assert_eq!(clock.now(0), at(1_500));
 
         // Asked long ago and answered then: the answer is old, and moves nothing.
-        clock.hear(at(1_010), Duration::from_millis(5));
-        assert_eq!((clock.now(), clock.silence()), (at(1_500), Duration::ZERO));
+        clock.hear(0, at(1_010), Duration::from_millis(5));
+        assert_eq!((clock.now(0), clock.silence()), (at(1_500), Duration::ZERO));
         // The server is ahead of the guess.
-        clock.hear(at(9_000), Duration::from_millis(490));
-        assert_eq!(clock.now(), at(9_000));
+        clock.hear(0, at(9_000), Duration::from_millis(490));
+        assert_eq!(clock.now(0), at(9_000));
         // It is behind the guess, however late it answered.
-        clock.hear(at(8_000), Duration::from_millis(450));
-        assert_eq!(clock.now(), at(8_050));
+        clock.hear(0, at(8_000), Duration::from_millis(450));
+        assert_eq!(clock.now(0), at(8_050));
         move_to(600);
-        assert_eq!((clock.now(), clock.silence()), (at(8_150), Duration::from_millis(100)));
+        assert_eq!((clock.now(0), clock.silence()), (at(8_150), Duration::from_millis(100)));
+        assert_eq!(clock.now(1), at(50_600), "each shard has a clock of its own");
     }
 }

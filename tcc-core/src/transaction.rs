@@ -153,12 +153,12 @@ impl Transaction {
             );
             return Err(TransactionError::new(Kind::Invalid, message));
         }
-        let now = shared.clock.now();
         let shards = shared.store.shards();
         let shard = match &key {
             Some(key) => crate::gid::shard_of_key(&name, key, shards),
             None => (shared.seam.random() % u64::from(shards)) as u16,
         };
+        let now = shared.clock.now(shard);
         Ok(Create {
             gid: Gid::new(now, shared.seam.random(), shard),
             name,
@@ -463,7 +463,9 @@ impl Ending {
                 let message = format!("the transaction is {}{parked}; the decision stands", outcome.state);
                 Err(error(message).with_outcome(outcome))
             }
-            Ok(None) => Err(TransactionError::new(Kind::Lost, "the record is gone").of(&self.gid, &self.name)),
+            Ok(None) => {
+                Err(TransactionError::new(Kind::Lost, "the record is gone").of(&self.gid, &self.name))
+            }
             Err(cause) => {
                 let message = "the transaction is decided; the store does not say how it stands";
                 Err(error(message.into()).caused_by(cause))

@@ -27,9 +27,9 @@ use crate::{
     outcome::TryOutcome,
     payload::Payload,
     record::{Decision, Direction, Known, Reason, Seen, Token, TransactionState},
-    runtime::{Awaited, Group, Shared},
+    runtime::{Awaited, Called, Group, Shared},
     seam::{Ended, Task},
-    store::StoreError,
+    store::{StoreError, StoreErrorKind},
     time::Timestamp,
 };
 
@@ -141,8 +141,11 @@ struct TxState {
     calls: u32,
     payload_bytes: usize,
     branches: BTreeMap<Ordinal, LocalBranch>,
+    /// Branches named by a commit, or by a report before one, of which one sending was not answered: they may have
+    /// been confirmed.
+    perhaps_confirmed: BTreeSet<Ordinal>,
     /// Branches that other services registered for calls made here, as their answers told.
-    remote: BTreeMap<Ordinal, Seen>,
+    remote: BTreeMap<Ordinal, RemoteBranch>,
     /// Calls sent to other services, and whether they were answered (rule 16).
     sent: BTreeMap<CallId, bool>,
 }
@@ -156,6 +159,7 @@ impl TxState {
             calls: 0,
             payload_bytes: 0,
             branches: BTreeMap::new(),
+            perhaps_confirmed: BTreeSet::new(),
             remote: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
@@ -191,6 +195,13 @@ struct LocalBranch {
     known: Option<Known>,
     /// Whether the closure was given the outcome. What it never heard of is not confirmed (rule 4).
     heard: bool,
+}
+
+/// A branch that another service registered.
+struct RemoteBranch {
+    /// The call that it was registered for.
+    call: CallId,
+    seen: Seen,
 }
 
 /// A branch about to be registered.
@@ -233,7 +244,7 @@ impl TxInner {
     }
 
     pub(crate) fn time_left(&self) -> Duration {
-        self.shared.clock.now().until(self.deadline_at)
+        self.shared.clock.now(self.gid.shard()).until(self.deadline_at)
     }
 
     /// Whether it is old enough to have its lease renewed, and still undecided.
@@ -320,9 +331,19 @@ impl TxInner {
         let refused = |refusal| NotRun::Refused { gid: self.gid.clone(), refusal };
         match registered {
             Ok(Ok(registered)) => {
-                pending.answered = true;
                 let mut state = self.state();
                 state.acked = true;
+                // A place that is taken is given again only by a record that lost its newest branches. The call
+                // stays pending, so that nothing is committed.
+                let known =
+                    |ordinal| state.branches.contains_key(ordinal) || state.remote.contains_key(ordinal);
+                if let Some(again) = registered.iter().find(|one| known(&one.ordinal)) {
+                    let message =
+                        format!("the store lost acknowledged writes: branch {} came again", again.ordinal);
+                    let error = StoreError::new(StoreErrorKind::Corrupt, message);
+                    return Err(NotRun::Store { gid: self.gid.clone(), error });
+                }
+                pending.answered = true;
                 for ((one, branch), call) in wanted.into_iter().zip(&registered).zip(calls) {
                     let local = LocalBranch {
                         call,
@@ -344,7 +365,9 @@ impl TxInner {
                 if over { Err(NotRun::Over(self.gid.clone())) } else { Ok(registered) }
             }
             Ok(Err(refusal)) => {
-                pending.answered = true;
+                // An earlier sending may have created a record that came and went: it counts as unanswered, so
+                // that a closure which ignores the error cannot commit after the deadline (rule 1).
+                pending.answered = refusal != Refusal::TooLateToCreate;
                 let mut state = self.state();
                 state.payload_bytes -= bytes;
                 // These come from a record that exists.
@@ -450,8 +473,12 @@ impl TxInner {
         else {
             return;
         };
-        let error = self.cancel_orphan(ordinal, &action, arguments, known).await.err();
-        tracing::error!(gid = %self.gid, branch = %ordinal, %action, error, "a try ended after its record was gone; its cancel was run here");
+        let error = if self.state().perhaps_confirmed.contains(&ordinal) {
+            Some("its commit may have been applied before the record was gone: cancel was not run".to_owned())
+        } else {
+            self.cancel_orphan(ordinal, &action, arguments, known).await.err()
+        };
+        tracing::error!(gid = %self.gid, branch = %ordinal, %action, error, "the record of a tried branch is gone; its cancel belongs here");
         self.shared.emit(|| Event::CancelledWithoutRecord {
             gid: self.gid.clone(),
             branch: ordinal,
@@ -558,7 +585,7 @@ impl TxInner {
         }
         let unheard = state.pending > 0
             || state.branches.values().any(|branch| !branch.heard)
-            || state.remote.values().any(|seen| *seen == Seen::Unknown);
+            || state.remote.values().any(|branch| branch.seen == Seen::Unknown);
         let (direction, reason) = match direction {
             Direction::Confirm if state.awaits_answer() => (Direction::Cancel, Reason::PendingCall),
             Direction::Confirm if unheard => (Direction::Cancel, Reason::UnknownOutcome),
@@ -608,30 +635,29 @@ impl TxInner {
         let (asked, known) = (decide.direction, decide.heard.clone());
         let by = decide.by.clone();
         let claimed_at = self.shared.seam.elapsed();
-        let decided: Decided =
-            match self.shared.call(&self.gid, decide, self.shared.config.decide_patience).await {
-                Ok(Ok(decided)) => decided,
-                Ok(Err(Refusal::TooLateToCreate)) => {
-                    // Nothing was recorded, and by its deadline nothing can be any more.
-                    let decision = Decision {
-                        direction: Direction::Cancel,
-                        reason: Reason::DeadlinePassed,
-                        by,
-                        at: self.deadline_at,
-                    };
-                    return (Ok(Settled { decision, state: TransactionState::Cancelled }), None);
-                }
-                Ok(Err(refusal)) => {
-                    self.cancel_lost(known.iter().map(|heard| heard.ordinal).collect(), known).await;
-                    let message = format!("the decision ({asked}) found no record: {refusal}");
-                    let error = TransactionError::new(TransactionErrorKind::Lost, message);
-                    return (Err(error.of(&self.gid, &self.name)), None);
-                }
-                Err(error) => {
-                    self.report_known(known);
-                    return (Err(self.undecided(asked, error)), None);
-                }
-            };
+        let decided: Decided = match self.send(decide).await {
+            Ok(Ok(decided)) => decided,
+            Ok(Err(Refusal::TooLateToCreate)) => {
+                // Nothing was recorded, and by its deadline nothing can be any more.
+                let decision = Decision {
+                    direction: Direction::Cancel,
+                    reason: Reason::DeadlinePassed,
+                    by,
+                    at: self.deadline_at,
+                };
+                return (Ok(Settled { decision, state: TransactionState::Cancelled }), None);
+            }
+            Ok(Err(refusal)) => {
+                self.cancel_lost(known.iter().map(|heard| heard.ordinal).collect(), known).await;
+                let message = format!("the decision ({asked}) found no record: {refusal}");
+                let error = TransactionError::new(TransactionErrorKind::Lost, message);
+                return (Err(error.of(&self.gid, &self.name)), None);
+            }
+            Err(error) => {
+                self.report_known(known);
+                return (Err(self.undecided(asked, error)), None);
+            }
+        };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
         let Decided { decision, state, mut drives, lost } = decided;
         for drive in &mut drives {
@@ -646,6 +672,21 @@ impl TxInner {
             self.shared.spawn_tracked(async move { tx.cancel_lost(lost, known).await });
         }
         (Ok(Settled { decision, state }), group)
+    }
+
+    /// Sends a decision until it is answered, no longer than `decide_patience` allows.
+    async fn send(&self, decide: Decide) -> Called<Decided> {
+        let direction = decide.direction;
+        let first = self.shared.call(&self.gid, decide.clone(), Duration::ZERO).await;
+        if !matches!(&first, Err(error) if error.kind() == StoreErrorKind::Unavailable) {
+            return first;
+        }
+        // The commit may have been applied, and its branches confirmed by others. If the record is gone when
+        // the answer comes, its retention may be over: nobody may cancel them any more (rule 1).
+        if direction == Direction::Confirm {
+            self.state().perhaps_confirmed = decide.heard.iter().map(|heard| heard.ordinal).collect();
+        }
+        self.shared.call(&self.gid, decide, self.shared.config.decide_patience).await
     }
 
     /// Outcomes that a decision was to carry are reported without it when it is given up: another may

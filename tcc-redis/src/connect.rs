@@ -156,7 +156,7 @@ impl RedisStoreBuilder {
 
     /// Sets the number of shards, 1 to [`SHARDS_MAX`]. Default 1.
     ///
-    /// One is right for one Redis, which runs one script at a time whatever their number. More spread a
+    /// One is right for one Redis, which runs one function at a time whatever their number. More spread a
     /// namespace over the nodes of a cluster, at the price of one blocking connection per shard and process.
     /// The number is written at first start and cannot be changed afterwards.
     pub fn shards(mut self, shards: u16) -> Self {
@@ -404,7 +404,10 @@ impl Link {
 
 /// A call of a function of the library.
 #[derive(Debug)]
-pub(crate) struct Call(redis::Cmd);
+pub(crate) struct Call {
+    function: Function,
+    command: redis::Cmd,
+}
 
 impl Call {
     /// With no arguments yet.
@@ -413,33 +416,60 @@ impl Call {
         function: Function,
         keys: impl ExactSizeIterator<Item = &'a String>,
     ) -> Self {
-        let mut call = redis::cmd("FCALL");
-        call.arg(library.name(function)).arg(keys.len());
+        let mut command = redis::cmd("FCALL");
+        command.arg(library.name(function)).arg(keys.len());
         keys.for_each(|key| {
-            call.arg(key);
+            command.arg(key);
         });
-        Self(call)
+        Self { function, command }
     }
 
     pub(crate) fn argument(&mut self, argument: impl redis::ToRedisArgs) -> &mut Self {
-        self.0.arg(argument);
+        self.command.arg(argument);
         self
     }
 
-    /// Loads the library first if Redis does not know it.
+    /// Loads the library first if Redis does not know it. Where it is too full for that, what finishes
+    /// something is called as a script.
     pub(crate) async fn send(
         &self,
         connection: &mut MultiplexedConnection,
         library: &Library,
     ) -> Result<Value, RedisError> {
-        match self.0.query_async(connection).await {
-            Err(error) if is_unknown_function(&error) => {
-                let mut load = redis::cmd("FUNCTION");
-                load.arg("LOAD").arg("REPLACE").arg(&library.text).exec_async(connection).await?;
-                self.0.query_async(connection).await
-            }
-            answer => answer,
+        match self.command.query_async(connection).await {
+            Err(error) if is_unknown_function(&error) => {}
+            answer => return answer,
         }
+        match load(connection, library).await {
+            Ok(()) => self.command.query_async(connection).await,
+            Err(error) => match library.script(self.function).filter(|_| error.code() == Some("OOM")) {
+                Some(script) => self.as_script(&script).query_async(connection).await,
+                None => Err(error),
+            },
+        }
+    }
+
+    fn as_script(&self, script: &str) -> redis::Cmd {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script);
+        // What the function is called comes after the command, and its keys after that.
+        for argument in self.command.args_iter().skip(2) {
+            if let redis::Arg::Simple(argument) = argument {
+                command.arg(argument);
+            }
+        }
+        command
+    }
+}
+
+/// Loads the library. Its name tells its text, so that one that is there already is this one.
+pub(crate) async fn load(
+    connection: &mut MultiplexedConnection,
+    library: &Library,
+) -> Result<(), RedisError> {
+    match redis::cmd("FUNCTION").arg("LOAD").arg(&library.text).exec_async(connection).await {
+        Err(error) if error.detail().is_some_and(|detail| detail.contains("already exists")) => Ok(()),
+        loaded => loaded,
     }
 }
 

@@ -13,7 +13,7 @@ const QUEUES_MAX: usize = 64;
 const GENERATION_MAX: usize = 2_048;
 
 /// Remembers the queues this process has met, and the business keys of the transactions it has met last. A
-/// wrong or missing hint costs one round trip: the script names what it needs.
+/// wrong or missing hint costs one round trip: the function names what it needs.
 #[derive(Debug, Default)]
 pub(crate) struct Hints {
     queues: Mutex<BTreeSet<String>>,

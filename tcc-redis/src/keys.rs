@@ -12,7 +12,7 @@ pub(crate) struct Keys {
     shards: u16,
 }
 
-/// Keys that every script of an operation is given, in their order.
+/// Keys that every call of operations is given, in their order.
 pub(crate) const FIXED: [&str; 5] = ["clock", "due", "open", "parked", "unreadable"];
 
 impl Keys {

@@ -1,4 +1,4 @@
-//! Lanes: steps that wait at the same moment go to Redis in one script call. What begins something and what
+//! Lanes: steps that wait at the same moment go to Redis in one call of a function. What begins something and what
 //! finishes something never share a call, because memory full denies the one and must not deny the other.
 
 use std::{
@@ -14,17 +14,11 @@ use tcc_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{
-    codec::request::Arguments,
-    connect::Link,
-    hints::Hints,
-    keys::FIXED,
-    scripts::Function,
-};
+use crate::{codec::request::Arguments, connect::Link, hints::Hints, keys::FIXED, scripts::Function};
 
 /// Steps that wait for a call; more wait for a place.
 const WAITING_MAX: usize = 4_096;
-/// The most steps of a call: a script keeps others waiting while it runs.
+/// The most steps of a call: a function keeps others waiting while it runs.
 const STEPS_MAX: usize = 64;
 /// The most bytes of a call, if it has more than one step.
 const BYTES_MAX: usize = 1 << 20;
@@ -77,7 +71,8 @@ impl Lane {
     ///
     /// Cancellation safety: a dropped step may or may not have been taken.
     pub(crate) async fn take(&self, step: Step) -> Answer {
-        let gone = |_| StoreError::new(StoreErrorKind::Unavailable, "the task that talks to Redis was stopped");
+        let gone =
+            |_| StoreError::new(StoreErrorKind::Unavailable, "the task that talks to Redis was stopped");
         let (answer, answered) = oneshot::channel();
         self.entrance().send(Waiting { step, answer }).await.map_err(|_| gone(()))?;
         answered.await.map_err(|_| gone(()))?

@@ -14,7 +14,7 @@ use tcc_core::{
 
 use crate::{
     codec::reply::Values,
-    connect::{Call, Settings, is_unknown_function},
+    connect::{Call, Settings, is_unknown_function, load},
     scripts::Function,
     trouble::store_error,
 };
@@ -131,7 +131,7 @@ async fn info(connection: &mut MultiplexedConnection) -> Result<BTreeMap<String,
 fn denied(command: &str) -> StoreError {
     refused(format!(
         "Redis denies this user {command}; grant it with `ACL SETUSER <user> +{}` (the keys needed are ~{{<namespace>:*)",
-        command.to_lowercase()
+        command.to_lowercase().replace(' ', "|")
     ))
 }
 
@@ -170,12 +170,21 @@ async fn config(
 }
 
 async fn permissions(connection: &mut MultiplexedConnection, settings: &Settings) -> Result<(), StoreError> {
+    // Loaded already, it may be flushed later, and must be loaded again then. A full Redis loads none, which
+    // matters only if this one is not there.
+    match load(connection, &settings.library).await {
+        Err(error) if error.code() == Some("NOPERM") => {
+            return Err(denied("FUNCTION LOAD").with_source(error));
+        }
+        Err(error) if error.code() == Some("OOM") => {}
+        loaded => loaded.map_err(store_error)?,
+    }
     for shard in [0, settings.keys.shards() - 1] {
         let key = settings.keys.of(shard, "rehearsal");
         let tried = Call::new(&settings.library, Function::Rehearse, [key].iter());
         let tried = tried.send(connection, &settings.library).await.map_err(|error| {
             if error.code() == Some("NOPERM") {
-                denied("FCALL or FUNCTION LOAD").with_source(error)
+                denied("FCALL").with_source(error)
             } else {
                 store_error(error)
             }

@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{
     connect::{Call, Link},
-    scripts::Function,
     keys::GROUP,
+    scripts::Function,
     trouble::store_error,
 };
 
@@ -176,7 +176,10 @@ impl Reader {
     async fn ensure_groups(&self, connection: &mut MultiplexedConnection) -> Result<Vec<usize>, StoreError> {
         let keys: Vec<String> = self.queues.iter().map(|(key, _)| key.clone()).collect();
         let library = &self.link.settings.library;
-        let strange = Call::new(library, Function::Groups, keys.iter()).send(connection, library).await.map_err(store_error)?;
+        let strange = Call::new(library, Function::Groups, keys.iter())
+            .send(connection, library)
+            .await
+            .map_err(store_error)?;
         let strange: Vec<usize> = from_redis_value(strange).unwrap_or_default();
         for place in &strange {
             let key = keys.get(place - 1).map_or("", String::as_str);

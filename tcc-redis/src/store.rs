@@ -1,4 +1,4 @@
-//! The store: one script call an operation.
+//! The store: an operation is a step of a function call.
 
 use std::{collections::BTreeSet, fmt, sync::Arc};
 
@@ -14,7 +14,7 @@ use crate::{
     codec::{
         Unreadable,
         record::{self, Fields},
-        reply::{Reply, Values, reply},
+        reply::{self, Reply, Values},
         request::request,
     },
     connect::{Call, Link, RedisStoreBuilder},
@@ -23,7 +23,6 @@ use crate::{
     keys::{self, FIXED, Keys},
     lane::{Kind, Lane, Step},
     preflight::Warning,
-
     reader::Listener,
     scripts::Function,
 };
@@ -37,8 +36,8 @@ const TIMERS_MAX: usize = 10_000;
 
 /// Keeps transactions in Redis 7.0 or later, or Valkey. Clones share one connection.
 ///
-/// Every operation is one atomic step of a Lua script; what it does is what [`tcc_core::machine`] says. Records are hashes of
-/// plain text, for `HGETALL`.
+/// Every operation is one atomic step of a Lua function; what it does is what [`tcc_core::machine`] says.
+/// Records are hashes of plain text, for `HGETALL`.
 #[derive(Clone)]
 pub struct RedisStore {
     inner: Arc<Inner>,
@@ -50,6 +49,9 @@ struct Inner {
     /// The lanes of each shard.
     beginning: Vec<Lane>,
     finishing: Vec<Lane>,
+    /// How many steps of each operation went the short way.
+    #[cfg(feature = "testing")]
+    short: std::sync::Mutex<std::collections::BTreeMap<&'static str, u64>>,
 }
 
 impl fmt::Debug for RedisStore {
@@ -78,9 +80,19 @@ impl RedisStore {
 
     pub(crate) fn new(link: Link) -> Self {
         let (link, hints) = (Arc::new(link), Arc::new(Hints::default()));
-        let lanes = |kind| (0..link.settings.keys.shards()).map(|shard| Lane::new(&link, &hints, kind, shard)).collect();
+        let lanes = |kind| {
+            (0..link.settings.keys.shards()).map(|shard| Lane::new(&link, &hints, kind, shard)).collect()
+        };
         let (beginning, finishing) = (lanes(Kind::Beginning), lanes(Kind::Finishing));
-        Self { inner: Arc::new(Inner { link, hints, beginning, finishing }) }
+        let inner = Inner {
+            link,
+            hints,
+            beginning,
+            finishing,
+            #[cfg(feature = "testing")]
+            short: std::sync::Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// What was worth knowing of the server when it was looked at last.
@@ -93,6 +105,20 @@ impl RedisStore {
     #[must_use]
     pub fn inspect(&self) -> Inspector {
         Inspector::new(Arc::clone(&self.inner.link))
+    }
+
+    /// How many steps of each operation went the short way, for tests.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn short_ways(&self) -> std::collections::BTreeMap<&'static str, u64> {
+        self.inner.short.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    #[cfg(feature = "testing")]
+    fn count_short_way(&self, operation: &'static str) {
+        let mut short = self.inner.short.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *short.entry(operation).or_default() += 1;
     }
 
     fn keys(&self) -> &Keys {
@@ -173,7 +199,12 @@ impl Store for RedisStore {
                 arguments: request.arguments.clone(),
                 suffixes: suffixes.clone(),
             };
-            match reply(&op, lane.take(step).await?)? {
+            let answer = lane.take(step).await?;
+            #[cfg(feature = "testing")]
+            if reply::is_short(&answer) {
+                self.count_short_way(request.operation);
+            }
+            match reply::reply(&op, answer)? {
                 Reply::Applied(applied) => {
                     if ends(&applied) {
                         inner.hints.forget(gid);
@@ -239,7 +270,8 @@ impl Store for RedisStore {
         ranges.cmd("ZRANGE").arg(self.keys().of(shard, "due")).arg(0).arg(TIMERS_MAX - 1);
         let (looked, timed): (Vec<String>, Vec<String>) = self.inner.link.query(&ranges).await?;
         let found = self.gids(looked.into_iter().chain(timed).collect());
-        let later: BTreeSet<Gid> = found.into_iter().filter(|gid| after.is_none_or(|after| gid > after)).collect();
+        let later: BTreeSet<Gid> =
+            found.into_iter().filter(|gid| after.is_none_or(|after| gid > after)).collect();
         Ok(later.into_iter().take(max).collect())
     }
 

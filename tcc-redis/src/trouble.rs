@@ -9,7 +9,7 @@ pub(crate) fn store_error(error: RedisError) -> StoreError {
     StoreError::new(kind, advice).with_source(error)
 }
 
-/// What Redis answered to a command inside a script, as an error of the store.
+/// What Redis answered to a command inside a function, as an error of the store.
 pub(crate) fn failure(text: &str) -> StoreError {
     let (code, detail) = text.split_once(' ').unwrap_or((text, ""));
     let code = code.trim_start_matches('-').to_owned();
@@ -79,7 +79,7 @@ fn is_untrusted(error: &RedisError) -> bool {
     error.is_io_error() && error.to_string().contains("peer certificate")
 }
 
-/// Whether the user lacks a permission. Inside a script Redis says so without the code it has outside.
+/// Whether the user lacks a permission. Inside a function Redis says so without the code it has outside.
 fn is_denied(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
         || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)

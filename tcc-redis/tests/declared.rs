@@ -1,4 +1,4 @@
-//! Scripts touch the keys they were given and no others, so that a Redis Cluster can run them (§4 "Redis
+//! Functions touch the keys they were given and no others, so that a Redis Cluster can run them (§4 "Redis
 //! Cluster"); keys of a transaction share one slot.
 
 mod support;
@@ -39,13 +39,13 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
-/// Keys of a command that a script sent; none for commands without.
+/// Keys of a command that a function sent; none for commands without.
 fn key(words: &[String]) -> Option<&String> {
     words.get(1).filter(|_| words[0] != "TIME")
 }
 
 #[tokio::test]
-async fn scripts_touch_only_the_keys_they_were_given() {
+async fn functions_touch_only_the_keys_they_were_given() {
     let server = Server::volatile().await;
     let mut bench = Bench::new(&server.url_of(1), History::default()).await;
     let mut monitor = TcpStream::connect(("127.0.0.1", server.port())).await.expect("a connection");
@@ -60,7 +60,7 @@ async fn scripts_touch_only_the_keys_they_were_given() {
                 let key = key(&words);
                 assert!(key.is_none_or(|key| declared.contains(key)), "not declared: {line}");
                 touched += 1;
-            } else if words.first().is_some_and(|word| word.starts_with("EVAL")) {
+            } else if words.first().is_some_and(|word| word == "FCALL") {
                 let count = words[2].parse().expect("a number of keys");
                 declared = words.into_iter().skip(3).take(count).collect();
             } else if words.iter().any(|word| word == "the-end") {

@@ -1,4 +1,4 @@
-//! Messages arrive whatever happens to connections, groups, queues and scripts, or `due` finds their work.
+//! Messages arrive whatever happens to connections, groups, queues and functions, or `due` finds their work.
 
 mod support;
 
@@ -164,13 +164,15 @@ async fn a_deleted_group_heals() {
 }
 
 #[tokio::test]
-async fn flushed_scripts_heal() {
+async fn flushed_functions_heal() {
     let server = Server::volatile().await;
     let store = store(&server.url()).await;
     let mut raw = server.raw().await;
     let mut bells = listen(&store).await;
     for number in 1..4 {
-        let () = ask(&mut raw, &["SCRIPT", "FLUSH"]).await;
+        for library in ["FUNCTION", "SCRIPT"] {
+            let () = ask(&mut raw, &[library, "FLUSH"]).await;
+        }
         let _: i64 = ask(&mut raw, &["DEL", QUEUE]).await;
         let gid = ring(&store, number).await;
         expect(&mut bells, &gid).await;

@@ -1,10 +1,10 @@
-//! Breaks the scripts on purpose, one place at a time: every condition negated, taken as true and as false,
+//! Breaks the functions on purpose, one place at a time: every condition negated, taken as true and as false,
 //! every part of a condition left out, every write, assignment and named value deleted. `scripts/mutate-lua` runs the
 //! tests on each, and they must fail.
 
 use std::{fs, path::PathBuf};
 
-/// A part of the scripts with one line changed.
+/// A part of the functions with one line changed.
 struct Mutant {
     part: &'static str,
     line: usize,
@@ -18,7 +18,7 @@ fn write_mutants() {
     let directory = PathBuf::from(std::env::var_os("TCC_REDIS_MUTANTS").expect("TCC_REDIS_MUTANTS"));
     let mut count = 0;
     for (part, text) in tcc_redis::script_parts() {
-        // Time as tests give it says nothing of the scripts that users run.
+        // Time as tests give it says nothing of the functions that users run.
         if *part == "time_given" {
             continue;
         }

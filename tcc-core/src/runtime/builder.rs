@@ -230,7 +230,10 @@ impl RuntimeBuilder {
             Some(process) => process.clone(),
             None => Name::new(&format!("p{:016x}", seam.random())).map_err(StartError::Name)?,
         };
-        let now = in_time(&*seam, config.store_timeout, store.now(0)).await?;
+        let mut now = Vec::new();
+        for shard in 0..store.shards() {
+            now.push(in_time(&*seam, config.store_timeout, store.now(shard)).await?);
+        }
         let shared = Arc::new(Shared {
             clock: ServerClock::new(Arc::clone(&seam), now),
             drives: Arc::new(Semaphore::new(config.drives_max.min(Semaphore::MAX_PERMITS))),

@@ -57,7 +57,7 @@ impl Shared {
     ) -> Result<Result<crate::machine::Answer, Refusal>, StoreError> {
         let asked_at = self.seam.elapsed();
         let applied = self.in_time(self.store.apply(gid, op)).await?;
-        self.clock.hear(applied.now, asked_at);
+        self.clock.hear(gid.shard(), applied.now, asked_at);
         Ok(applied.result)
     }
 

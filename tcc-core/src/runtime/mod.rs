@@ -27,6 +27,7 @@ use tokio_util::{
 };
 
 pub use builder::{RuntimeBuilder, StartError};
+pub(crate) use calls::Called;
 pub(crate) use driver::{Group, chain};
 pub(crate) use endings::Awaited;
 use endings::Endings;
@@ -229,7 +230,7 @@ impl Runtime {
         let asked_at = shared.seam.elapsed();
         let ask = crate::seam::within(&*shared.seam, Duration::from_secs(1), shared.store.now(0));
         let store = match ask.await {
-            Some(answer) => answer.map(|now| shared.clock.hear(now, asked_at)),
+            Some(answer) => answer.map(|now| shared.clock.hear(0, now, asked_at)),
             None => {
                 let kind = crate::store::StoreErrorKind::Unavailable;
                 Err(StoreError::new(kind, "the store did not answer within a second"))

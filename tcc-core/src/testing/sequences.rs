@@ -60,6 +60,7 @@ const PARTICIPANTS: [&str; 3] = ["stock", "pay", "mail"];
 
 /// What comes next.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one is made at a time, and taken apart at once")]
 pub enum Step {
     /// Apply this operation to this transaction, then let the generator [`hear`](Generator::hear).
     Apply(Gid, Op),
@@ -75,15 +76,29 @@ pub struct Generator {
     seed: u64,
     now: Timestamp,
     transactions: Vec<Transaction>,
+    /// How many in a hundred operations are what an honest runtime sends next if nothing goes wrong.
+    smooth_percent: u64,
 }
 
 impl Generator {
     /// The sequence of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
+        Self::with(seed, 0)
+    }
+
+    /// The sequence of a seed in which little goes wrong: most transactions are registered, decided and ended
+    /// in three operations.
+    #[must_use]
+    pub fn smooth(seed: u64) -> Self {
+        Self::with(seed, 85)
+    }
+
+    fn with(seed: u64, smooth_percent: u64) -> Self {
         let mut generator = Self {
             random: Random(seed),
             seed,
+            smooth_percent,
             now: START,
             transactions: Vec::with_capacity(TRANSACTIONS as usize),
         };
@@ -105,9 +120,13 @@ impl Generator {
         }
         let transaction = &mut self.transactions[place];
         let random = &mut self.random;
-        let repeated =
-            if random.chance(12) { random.pick_from(transaction.sent.iter()).cloned() } else { None };
-        let op = repeated.unwrap_or_else(|| transaction.op(random, self.now));
+        let is_smooth = self.smooth_percent > 0 && random.chance(self.smooth_percent);
+        let smooth = if is_smooth { transaction.smooth_op(random) } else { None };
+        let op = smooth.unwrap_or_else(|| {
+            let repeated =
+                if random.chance(12) { random.pick_from(transaction.sent.iter()).cloned() } else { None };
+            repeated.unwrap_or_else(|| transaction.op(random, self.now))
+        });
         transaction.remember(&op);
         Step::Apply(transaction.create.gid.clone(), op)
     }
@@ -154,7 +173,11 @@ impl Generator {
             tries: BTreeMap::new(),
             drives: VecDeque::new(),
             sent: VecDeque::new(),
-            operations_left: 25 + random.below(70),
+            operations_left: if self.smooth_percent == 0 {
+                25 + random.below(70)
+            } else {
+                3 + random.below(4)
+            },
         }
     }
 }
@@ -191,6 +214,51 @@ impl Transaction {
             self.sent.pop_front();
         }
         self.sent.push_back(op.clone());
+    }
+
+    /// What comes next if nothing goes wrong.
+    fn smooth_op(&self, random: &mut Random) -> Option<Op> {
+        if !self.acknowledged {
+            let branches = (1..=1 + random.below(3)).map(|place| NewBranch {
+                call: CallId::top(place as u32),
+                runner: None,
+                action: text(random.pick(&ACTIONS)),
+                arguments: arguments(random),
+            });
+            let branches = branches.collect();
+            let create = Some(self.create.clone());
+            return Some(Register { create, branches, branches_max: 6, payload_bytes_max: 4_096 }.into());
+        }
+        if self.decided {
+            let first = self.drives.iter().filter(|drive| drive.epoch == 1);
+            let drives: Vec<_> = first
+                .map(|drive| CloseDrive {
+                    ordinal: drive.ordinal,
+                    epoch: drive.epoch,
+                    direction: drive.direction,
+                    how: How::Done { seen: drive.seen },
+                })
+                .collect();
+            return (!drives.is_empty()).then(|| Close { drives }.into());
+        }
+        let cancels = random.chance(20);
+        let heard = self.tries.iter().map(|(ordinal, (_, known))| {
+            let known = Some(known.clone()).filter(|_| !cancels || random.chance(70));
+            Heard { ordinal: *ordinal, known }
+        });
+        let heard: Vec<_> = heard.collect();
+        let is_refused = heard.iter().any(|heard| heard.known == Some(Known::Refused));
+        let (direction, reason) = if cancels || is_refused {
+            (Direction::Cancel, Reason::Aborted)
+        } else {
+            (Direction::Confirm, Reason::Committed)
+        };
+        let (branches, actions) =
+            self.tries.iter().map(|(ordinal, (new, _))| (*ordinal, new.action.clone())).unzip();
+        let (token, lease_ms) = (Token(random.next()), 1 + random.below(2 * LEASE_MS));
+        let inline = Some(InlineClaim { token, lease_ms, branches, actions });
+        let by = text(if random.chance(90) { "initiator" } else { "successor" });
+        Some(Decide { direction, reason, by, create: None, heard, inline }.into())
     }
 
     fn op(&self, random: &mut Random, now: Timestamp) -> Op {
@@ -311,8 +379,7 @@ impl Transaction {
         let inline = random.chance(50).then(|| {
             let (token, lease_ms) = (Token(random.next()), 1 + random.below(2 * LEASE_MS));
             let mine = self.tries.iter().filter(|_| random.chance(claimed));
-            let (branches, actions) =
-                mine.map(|(ordinal, (new, _))| (*ordinal, new.action.clone())).unzip();
+            let (branches, actions) = mine.map(|(ordinal, (new, _))| (*ordinal, new.action.clone())).unzip();
             let actions = if random.chance(75) { actions } else { Vec::new() };
             InlineClaim { token, lease_ms, branches, actions }
         });

@@ -17,7 +17,7 @@ use crate::{
     outcome::TryOutcome,
     record::{Direction, Known, Seen, Token},
     runtime::Shared,
-    store::StoreError,
+    store::{StoreError, StoreErrorKind},
     tx::CallContext,
 };
 
@@ -98,7 +98,7 @@ impl Joined {
         let permit = Arc::clone(&shared.open)
             .try_acquire_owned()
             .map_err(|_| JoinError::Overloaded { max: shared.config.open_max })?;
-        let deadline_at = shared.clock.now() + time_left;
+        let deadline_at = shared.clock.now(gid.shard()) + time_left;
         ask(&shared, &gid, time_left).await?;
         let run = Token(shared.seam.random());
         let inner = TxInner {
@@ -135,7 +135,7 @@ impl Joined {
             };
             (*ordinal, seen)
         });
-        let theirs = state.remote.iter().map(|(ordinal, seen)| (*ordinal, *seen));
+        let theirs = state.remote.iter().map(|(ordinal, branch)| (*ordinal, branch.seen));
         let branches: BTreeMap<Ordinal, Seen> = own.chain(theirs).collect();
         CallAnswer::new(branches, state.pending > 0 || state.awaits_answer())
     }
@@ -164,7 +164,15 @@ impl TxInner {
     /// Has an outcome recorded before anybody here hears of it. It is pursued after its caller gave up.
     pub(super) async fn record_outcome(&self, ordinal: Ordinal, known: Known) -> Result<(), String> {
         let tries = vec![TryReport { ordinal, known: known.clone() }];
-        let reported = match self.shared.call(&self.gid, Report { tries }, LATE_PATIENCE).await {
+        let report = Report { tries };
+        let mut answered = self.shared.call(&self.gid, report.clone(), Duration::ZERO).await;
+        if matches!(&answered, Err(error) if error.kind() == StoreErrorKind::Unavailable) {
+            // It may have been recorded, heard by another run of the call, and confirmed. If the record is gone when
+            // the answer comes, nobody may cancel the branch any more.
+            self.state().perhaps_confirmed.insert(ordinal);
+            answered = self.shared.call(&self.gid, report, LATE_PATIENCE).await;
+        }
+        let reported = match answered {
             Ok(Ok(reported)) => reported.first().copied().unwrap_or(Reported::Lost),
             Ok(Err(_)) => Reported::Lost,
             Err(error) => {

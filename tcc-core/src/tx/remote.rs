@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
 
-use super::{Pending, Phase, Role, Tx, TxInner};
+use super::{Pending, Phase, RemoteBranch, Role, Tx, TxInner};
 use crate::{
     answer::CallAnswer,
     error::{InvalidInput, NotRun},
@@ -201,14 +201,22 @@ impl RemoteCall {
             return;
         }
         let state = &mut *state;
+        let known = |ordinal: &Ordinal| {
+            let theirs = state.remote.get(ordinal).is_some_and(|branch| branch.call != self.call);
+            theirs || state.branches.contains_key(ordinal)
+        };
+        // A place is given twice only by a record that lost its newest branches. The call stays pending, so that
+        // nothing is committed.
+        if answer.branches().keys().any(known) {
+            state.sent.insert(self.call.clone(), false);
+            return;
+        }
         for (ordinal, seen) in answer.branches() {
-            if state.branches.contains_key(ordinal) {
-                continue;
-            }
-            let known = state.remote.entry(*ordinal).or_insert(*seen);
+            let first = || RemoteBranch { call: self.call.clone(), seen: *seen };
+            let branch = state.remote.entry(*ordinal).or_insert_with(first);
             // A repetition may know more. The record's own first word stands, and refuses a contradiction.
-            if *known == Seen::Unknown {
-                *known = *seen;
+            if branch.seen == Seen::Unknown {
+                branch.seen = *seen;
             }
         }
         if !answer.is_pending() {
@@ -246,7 +254,8 @@ impl TxInner {
                 Ok(())
             }
             Ok(Err(refusal)) => {
-                pending.answered = true;
+                // An earlier sending may have created a record that came and went.
+                pending.answered = refusal != Refusal::TooLateToCreate;
                 Err(NotRun::Refused { gid: self.gid.clone(), refusal })
             }
             Err(error) => Err(NotRun::Store { gid: self.gid.clone(), error }),
@@ -257,11 +266,11 @@ impl TxInner {
 /// What a decision says of remote branches. Their outcomes are recorded: commit claims to have heard them, and cancel
 /// need only name them.
 pub(super) fn heard(
-    remote: &BTreeMap<Ordinal, Seen>,
+    remote: &BTreeMap<Ordinal, RemoteBranch>,
     direction: Direction,
 ) -> impl Iterator<Item = Heard> + use<'_> {
-    remote.iter().map(move |(ordinal, seen)| {
-        let known = match (direction, seen) {
+    remote.iter().map(move |(ordinal, branch)| {
+        let known = match (direction, branch.seen) {
             (Direction::Cancel, _) | (_, Seen::Unknown) => None,
             (Direction::Confirm, Seen::Succeeded) => {
                 Some(Known::Succeeded(Payload::from_json(RECORDED_ELSEWHERE)))

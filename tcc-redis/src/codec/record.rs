@@ -13,7 +13,7 @@ use tcc_core::{
     },
 };
 
-use super::text::{Unreadable, Seal, moment, word_of};
+use super::text::{Seal, Unreadable, moment, word_of};
 
 /// The fields of a record's hash.
 pub(crate) struct Fields(BTreeMap<String, String>);
@@ -66,12 +66,16 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
     let count = count.strip_suffix(" marked").unwrap_or(count);
     let count = count.strip_suffix(" looked").unwrap_or(count).parse::<u16>();
     let count = count.map_err(|_| Unreadable::new("branches", "no number"))?;
+    if fields.optional(&format!("{:02}", u32::from(count) + 1)).is_some() {
+        return Err(Unreadable::new("branches", "too few"));
+    }
     let initiator = fields.name("initiator")?;
     let decision = decision(fields, &initiator)?;
     let held = fields.optional("held").map(held).transpose()?;
     // A branch that says nothing else may be driven as soon as it is decided.
     let start = decision.as_ref().map_or(Timestamp::default(), |decision| decision.at);
-    let branches = (1..=count).map(|place| branch(fields, place, start, held)).collect::<Result<Vec<_>, _>>()?;
+    let branches =
+        (1..=count).map(|place| branch(fields, place, start, held)).collect::<Result<Vec<_>, _>>()?;
     let record = Record {
         format: FORMAT,
         gid: gid.clone(),
@@ -189,16 +193,23 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
     let waits = words(".wait", &["next", "claimed", "ongoing", "unhandled", "parked", "since"])?;
     let strange = |words: &Words<'_>, why| Unreadable::new(words.field.clone(), why);
     let [action] = line.first[..] else { return Err(strange(&line, "no branch")) };
-    let call = line.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
+    if let Some(words) = [&driven, &waits].into_iter().find(|words| !words.first.is_empty()) {
+        return Err(strange(words, "no such word"));
+    }
+    let call =
+        line.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
     let (state, known, first) = match stands.first[..] {
         [] if stands.words.is_empty() => (BranchState::Trying, Seen::Unknown, None),
         [state, known] => (word_of(&stands.field, state)?, word_of(&stands.field, known)?, None),
-        [state, known, first] => (word_of(&stands.field, state)?, word_of(&stands.field, known)?, Some(first)),
+        [state, known, first] => {
+            (word_of(&stands.field, state)?, word_of(&stands.field, known)?, Some(first))
+        }
         _ => return Err(strange(&stands, "no state")),
     };
     // What `held` and `once` say: driven under its first claim, the record's own, or ended by it.
     let claim = match first {
         None => claim(&driven)?,
+        Some(_) if !driven.words.is_empty() => return Err(strange(&driven, "a second claim")),
         Some("held") => Some(held.ok_or_else(|| Unreadable::new("held", "missing"))?),
         Some("once") => {
             let closed = Some(Closed::Final);
@@ -212,7 +223,10 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
         runner: line.token("runner")?,
         action: ActionName::new(action).map_err(|_| strange(&line, "no action"))?,
         state,
-        arguments: payload(fields, &line, &field, "arguments", state.is_final())?,
+        arguments: match line.words.contains_key("arguments") {
+            true => payload(fields, &line, &field, "arguments", state.is_final())?,
+            false => return Err(strange(&line, "no arguments")),
+        },
         known: Some(known).filter(|known| *known != Seen::Unknown),
         result: payload(fields, &stands, &field, "result", false)?,
         attempts: stands.number("attempts")?.unwrap_or(counted),
@@ -278,7 +292,7 @@ fn check(record: &Record) -> Result<(), Unreadable> {
         TransactionState::Cancelled => (Some(Direction::Cancel), true),
     };
     if decided != direction {
-        return Err(Unreadable::new("decision", "against state"));
+        return Err(Unreadable::new("decided", "against state"));
     }
     if record.ended_at.is_some() != ended {
         return Err(Unreadable::new("ended_at", "against state"));
@@ -315,6 +329,9 @@ fn check_branch(branch: &Branch, decided: Option<Direction>) -> Result<(), &'sta
     }
     if (branch.epoch > 0) != branch.claim.is_some() || decided.is_none() && branch.claim.is_some() {
         return Err("epoch against claim");
+    }
+    if u64::from(branch.attempts) > branch.epoch {
+        return Err("attempts against epoch");
     }
     if branch.parked.is_some() && branch.state.open_direction().is_none() {
         return Err("state against parked");

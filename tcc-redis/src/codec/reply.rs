@@ -14,7 +14,7 @@ use tcc_core::{
 use super::text::{Unreadable, word_of};
 use crate::trouble::failure;
 
-/// What a script answered.
+/// What a step answered.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// The operation was applied or refused.
@@ -116,11 +116,20 @@ impl Values {
     }
 }
 
+/// What a step answers that went the short way.
+const SHORT: Value = Value::Int(1);
+
+/// Whether the step went the short way.
+#[cfg(feature = "testing")]
+pub(crate) fn is_short((_, value): &(Value, Value)) -> bool {
+    *value == SHORT
+}
+
 /// Reads the answer to an operation, given at this time.
 pub(crate) fn reply(op: &Op, (now, value): (Value, Value)) -> Read<Reply> {
     let Value::Int(now) = now else { return Err(strange("no time")) };
     let now = Timestamp::from_millis(now.try_into().map_err(|_| strange("no time"))?);
-    if value == Value::Int(1) {
+    if value == SHORT {
         return Ok(Reply::Applied(Applied { now, result: Ok(quick(op, now)?) }));
     }
     let mut values = Values::new(value)?;

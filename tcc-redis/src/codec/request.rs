@@ -197,7 +197,9 @@ impl Request {
     fn new_branch(&mut self, new: &NewBranch) -> Encoded {
         let (action, call, seal) = (&new.action, &new.call, Seal::of(&new.arguments));
         match new.runner {
-            Some(runner) => self.text(format_args!("{action} call={call} runner={runner:?} arguments={seal}")),
+            Some(runner) => {
+                self.text(format_args!("{action} call={call} runner={runner:?} arguments={seal}"))
+            }
             None => self.text(format_args!("{action} call={call} arguments={seal}")),
         }
         self.arguments.push_text(new.arguments.as_str());

@@ -111,6 +111,9 @@ local function check_branch(field, branch)
   if (branch.epoch > 0) ~= claimed or claimed ~= (branch.lease ~= nil or branch.closed ~= nil) then
     unreadable(field .. '.drive', 'epoch against claim')
   end
+  if branch.attempts > branch.epoch then
+    unreadable(field .. '.state', 'attempts against epoch')
+  end
   if UNDECIDED[state] and branch.token then
     unreadable(field, 'state against claim')
   end
@@ -167,6 +170,9 @@ local function parse_branch(place, texts, head)
   parse_words(field, '', words, branch)
   if texts['.state'] then
     parse_state(field .. '.state', texts['.state'], branch, head)
+  end
+  if texts['.drive'] and branch.token then
+    unreadable(field .. '.drive', 'a second claim')
   end
   parse_words(field .. '.drive', '.drive', texts['.drive'] or '', branch)
   parse_words(field .. '.wait', '.wait', texts['.wait'] or '', branch)

@@ -113,7 +113,7 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
-local WATCHED = { head = 'state branches retention_ms', parts = { '.state' } }
+local WATCHED = { head = 'state branches retention_ms format', parts = { '.state' }, beyond = true }
 local WRITTEN = { head = '', parts = { '.state' } }
 local GONE = { head = 'held', parts = { '.arguments', '.result' } }
 -- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
@@ -130,7 +130,10 @@ local function quick()
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
   local fields, set, places = fields_of(WRITTEN, count), {}, {}
-  if found.err or not HELD[found[1]] or found[2] ~= fields.count or not found[3] then
+  if found.err or found[4] ~= FORMAT or not HELD[found[1]] or found[2] ~= fields.count or found[5 + count] then
+    return nil
+  end
+  if not string.find(found[3] or '', '^%d+$') then
     return nil
   end
   local was, direction = found[1], DIRECTION[found[1]]
@@ -140,7 +143,7 @@ local function quick()
     local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
     one = one + 5
     place = tonumber(place)
-    local line, held = found[3 + place], HELD[was][seen]
+    local line, held = found[4 + place], HELD[was][seen]
     if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
       return nil
     end

@@ -29,7 +29,7 @@ end
 -- Claims every branch that was heard of.
 local ALL = '*'
 
-local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = {} }
+local WATCHED = { head = 'state branches deadline_at lease_until initiator format', parts = {} }
 local WRITTEN = { head = '', parts = { '.state', '.result' } }
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
@@ -47,7 +47,7 @@ local function quick()
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
   local fields, set = fields_of(WRITTEN, count), {}
-  if found.err or found[1] ~= 'trying' or found[2] ~= fields.count or not found[4] or not found[5] then
+  if found.err or found[6] ~= FORMAT or found[1] ~= 'trying' or found[2] ~= fields.count or not found[4] or not found[5] then
     return nil
   end
   local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)

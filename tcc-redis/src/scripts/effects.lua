@@ -109,8 +109,8 @@ local typed
 -- A record of more branches takes the long way.
 local QUICK_MAX = 100
 
--- The fields of a kind: those of the head, then for each of `count` branches those of its parts. Each list is
--- made once.
+-- The fields of a kind: those of the head, then for each of `count` branches those of its parts, and the one
+-- of a branch beyond them if the kind asks for it. Each list is made once.
 local function fields_of(kind, count)
   local list = kind[count]
   if not list then
@@ -122,6 +122,9 @@ local function fields_of(kind, count)
       for _, part in ipairs(kind.parts) do
         list[#list + 1] = ordinal_text(place) .. part
       end
+    end
+    if kind.beyond then
+      list[#list + 1] = ordinal_text(count + 1)
     end
     kind[count] = list
   end

@@ -51,9 +51,8 @@ const PARTS: &[(&str, &str)] = parts![
 
 /// The parts that are operations of the state machine. Each is a block of its own, so that their names do not
 /// meet.
-const OPERATIONS: [&str; 10] = [
-    "begin", "register", "report", "decide", "claim", "renew", "keep_alive", "close", "sweep", "redrive",
-];
+const OPERATIONS: [&str; 10] =
+    ["begin", "register", "report", "decide", "claim", "renew", "keep_alive", "close", "sweep", "redrive"];
 
 /// Where the functions take the time from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,6 +157,20 @@ impl Library {
         Function::ALL.into_iter().map(|function| format!("{library}_{}", function.declaration().0)).collect()
     }
 
+    /// A function as a script, for a Redis too full to load the library; nothing for one that is denied then
+    /// anyway.
+    pub(crate) fn script(&self, function: Function) -> Option<String> {
+        let (_, calls, flags) = function.declaration();
+        let body = self.text.lines().skip(1).filter(|line| !line.starts_with("redis.register_function"));
+        let body: Vec<&str> = body.collect();
+        flags.contains("allow-oom").then(|| {
+            format!(
+                "#!lua flags=allow-oom\nlocal given_keys, given_arguments = KEYS, ARGV\n{}\nreturn {calls}(given_keys, given_arguments)\n",
+                body.join("\n")
+            )
+        })
+    }
+
     /// What a function is called in Redis.
     pub(crate) fn name(&self, function: Function) -> &str {
         let place = Function::ALL.iter().position(|known| *known == function);
@@ -183,8 +196,10 @@ mod tests {
 
     #[test]
     fn only_beginning_functions_are_denied_when_memory_is_full() {
-        let denied: Vec<_> =
-            Function::ALL.into_iter().filter(|function| !function.declaration().2.contains("allow-oom")).collect();
+        let denied: Vec<_> = Function::ALL
+            .into_iter()
+            .filter(|function| !function.declaration().2.contains("allow-oom"))
+            .collect();
         assert_eq!(denied, [Function::Begin]);
     }
 

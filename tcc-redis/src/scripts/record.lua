@@ -220,7 +220,12 @@ local function load()
       fields[#fields + 1] = ordinal_text(place) .. part
     end
   end
+  local beyond = ordinal_text(count + 1)
+  fields[#fields + 1] = beyond
   local values = read_fields(fields)
+  if values[beyond] then
+    unreadable('branches', 'too few')
+  end
   local branches = {}
   for place = 1, count do
     local texts = {}

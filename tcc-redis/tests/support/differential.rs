@@ -44,6 +44,8 @@ pub(crate) struct Bench {
     /// Transactions a sweep has looked at.
     looked: BTreeSet<Gid>,
     pub(crate) mode: Mode,
+    /// Whether little goes wrong in its sequences.
+    pub(crate) is_smooth: bool,
 }
 
 /// What a sequence reached.
@@ -112,7 +114,23 @@ impl Bench {
         let clock = Arc::new(AtomicU64::new(START.as_millis()));
         let store = builder(store_url, history, &clock).connect().await.expect("the store connects");
         let (raw, digests, compared) = (raw(raw_url).await, BTreeMap::new(), BTreeMap::new());
-        Self { store, other: None, draws: 0, raw, clock, digests, compared, looked: BTreeSet::new(), mode: Mode::Once }
+        Self {
+            store,
+            other: None,
+            draws: 0,
+            raw,
+            clock,
+            digests,
+            compared,
+            looked: BTreeSet::new(),
+            mode: Mode::Once,
+            is_smooth: false,
+        }
+    }
+
+    /// How many steps of each operation went the short way.
+    pub(crate) fn short_ways(&self) -> BTreeMap<&'static str, u64> {
+        self.store.short_ways()
     }
 
     /// The store of the next operation.
@@ -134,7 +152,7 @@ impl Bench {
         self.draws = seed;
         let hand = Arc::clone(&self.clock);
         let memory = MemoryStore::with(1, move || Timestamp::from_millis(hand.load(Ordering::Relaxed)));
-        let mut generator = Generator::new(seed);
+        let mut generator = if self.is_smooth { Generator::smooth(seed) } else { Generator::new(seed) };
         let mut gids: BTreeSet<Gid> = BTreeSet::new();
         let mut coverage = Coverage::default();
         let (mut stepped, mut latest) = (false, START);
@@ -346,7 +364,6 @@ impl Held {
         records: &BTreeMap<Gid, Record>,
         looked: &BTreeSet<Gid>,
         now: Timestamp,
-
     ) -> Result<(), String> {
         let scored = |of: &dyn Fn(&Record) -> Option<Timestamp>| -> BTreeMap<String, u64> {
             let scores =

@@ -45,8 +45,8 @@ async fn a_minute_without_the_only_host_of_a_participant_costs_nothing_but_time(
     assert_eq!(balance.confirmed + balance.cancelled, 2 * TRANSFERS);
     let ended = records(&mut raw).await;
     for (gid, _) in before {
-        let attempts = word(branches(&ended[&gid])["02"], "attempts");
-        assert_eq!(attempts, Some("1"), "{gid} took one attempt");
+        let line = &branches(&ended[&gid])["02"];
+        assert_eq!(word(line, "attempts"), Some("1"), "{gid} took one attempt");
     }
     for process in [first, second, back] {
         process.leave().await;
@@ -57,9 +57,9 @@ async fn a_minute_without_the_only_host_of_a_participant_costs_nothing_but_time(
 async fn waiting(scene: &Scene) -> Vec<(String, Option<String>)> {
     let mut waiting = Vec::new();
     for (gid, record) in records(&mut scene.raw().await).await {
-        let line = branches(&record).get("02").copied().unwrap_or_default();
-        if !line.is_empty() && matches!(state(line), "confirming" | "cancelling") {
-            waiting.push((gid, word(line, "attempts").map(str::to_owned)));
+        let Some(line) = branches(&record).remove("02") else { continue };
+        if matches!(state(&line), "confirming" | "cancelling") {
+            waiting.push((gid, word(&line, "attempts").map(str::to_owned)));
         }
     }
     waiting

@@ -1,6 +1,6 @@
 //! The server's clock stepped by an hour, back and forth.
 //!
-//! What the scripts ask `TIME` for is told them by the processes here: the machine's clock, and a step that
+//! What the functions ask `TIME` for is told them by the processes here: the machine's clock, and a step that
 //! the test writes into the books.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    audit::records,
+    audit::{decision, records},
     books::Books,
     kills::{hold, holding},
     process::{Scene, until},
@@ -69,7 +69,7 @@ async fn a_clock_stepped_by_an_hour_costs_time_and_cancels_and_nothing_else() {
     let left: Vec<_> =
         records(&mut raw).await.into_iter().filter(|(_, record)| record["initiator"] == "dead").collect();
     assert_eq!(left.len(), 1);
-    assert_ne!(left[0].1.get("decision").map(String::as_str), Some("confirm"));
+    assert_ne!(decision(&left[0].1).map(|[direction, ..]| direction), Some("confirm"));
 
     // And forth again: it goes on where it stood.
     step_to(&scene.books, 0);

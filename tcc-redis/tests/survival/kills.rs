@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use redis::aio::MultiplexedConnection;
 
 use super::{
-    audit::{Fields, branches, only, state, word},
+    audit::{Fields, branches, decision, only, only_gid, state, word},
     process::{Process, Scene, until},
     role::Role,
     support::server::ask,
@@ -24,13 +24,14 @@ pub(crate) async fn hold(scene: &Scene, role: Role) -> Process {
 }
 
 /// The states of the branches.
-fn states(record: &Fields) -> Vec<&str> {
-    branches(record).values().map(|line| state(line)).collect()
+fn states(record: &Fields) -> Vec<String> {
+    branches(record).values().map(|line| state(line).to_owned()).collect()
 }
 
 /// Who decided, and why.
 fn decided(record: &Fields) -> (&str, &str) {
-    (&record["reason"], &record["decided_by"])
+    let [_, reason, by] = decision(record).expect("a decision");
+    (reason, by)
 }
 
 #[tokio::test]
@@ -54,9 +55,14 @@ async fn an_initiator_killed_after_the_first_try_is_followed_by_a_cancel_of_what
     let mut raw = scene.raw().await;
     let initiator = hold(&scene, holding(&scene, "first-try")).await;
     let record = only(&mut raw).await;
-    assert_eq!((record["state"].as_str(), states(&record)), ("trying", vec!["trying"]));
+    assert_eq!((record["state"].as_str(), states(&record)), ("trying", vec!["trying".to_owned()]));
     let entries = scene.books.entries();
-    assert!(entries[&record["gid"]]["01"].attempt.as_ref().is_some_and(|text| text.starts_with("reserved")));
+    assert!(
+        entries[&only_gid(&mut raw).await]["01"]
+            .attempt
+            .as_ref()
+            .is_some_and(|text| text.starts_with("reserved"))
+    );
     initiator.kill();
 
     let worker = scene.start(scene.role("worker")).await;
@@ -76,7 +82,7 @@ async fn an_initiator_killed_in_the_middle_of_a_try_is_followed_by_a_cancel_with
 
     let worker = scene.start(scene.role("worker")).await;
     assert_eq!(scene.balance().await.cancelled, 1);
-    let gid = only(&mut raw).await["gid"].clone();
+    let gid = only_gid(&mut raw).await;
     assert_eq!(scene.books.entries()[&gid]["01"].attempt.as_deref(), Some("barred"));
     worker.leave().await;
 }
@@ -91,7 +97,7 @@ async fn an_initiator_killed_after_its_decision_is_followed_by_whoever_hosts_the
         scene.start(Role { transfers: 1, tries_only, hold: None, ..scene.role("initiator") }).await;
     initiator.says("done").await;
     let record = only(&mut raw).await;
-    assert_eq!(record["decision"], "confirm");
+    assert_eq!(decision(&record).map(|[direction, ..]| direction), Some("confirm"));
     assert!(branches(&record).values().all(|line| word(line, "epoch").is_none()), "nothing was claimed");
     initiator.kill();
     assert!(scene.books.ran("confirm").is_empty());
@@ -107,14 +113,14 @@ async fn an_initiator_killed_between_two_confirms_is_followed_in_the_same_direct
         let scene = Scene::new().await;
         let mut raw = scene.raw().await;
         let initiator = hold(&scene, holding(&scene, point)).await;
-        let gid = only(&mut raw).await["gid"].clone();
+        let gid = only_gid(&mut raw).await;
         until("the other one is confirmed", async || {
             scene.books.entries()[&gid]["01"].end.as_deref() == Some("confirm")
         })
         .await;
         let record = only(&mut raw).await;
         assert_eq!(record["state"], "confirming");
-        let line = branches(&record)["02"];
+        let line = &branches(&record)["02"];
         assert_eq!((state(line), word(line, "epoch")), ("confirming", Some("1")), "its claim stands");
         initiator.kill();
 
@@ -156,7 +162,7 @@ async fn a_worker_killed_in_the_middle_of_a_confirm_is_followed_by_another() {
 /// The branch of `from` is in the middle of its first confirm.
 async fn assert_claimed(raw: &mut MultiplexedConnection) {
     let record = only(raw).await;
-    let line = branches(&record)["01"];
+    let line = &branches(&record)["01"];
     assert_eq!((state(line), word(line, "epoch"), word(line, "closed")), ("confirming", Some("1"), None));
 }
 
@@ -172,9 +178,9 @@ async fn at_default_settings_a_dead_initiator_is_noticed_within_ten_seconds() {
     assert_eq!(record["state"], "trying", "a living initiator is left alone");
     let killed = Instant::now();
     initiator.kill();
-    let key = format!("{{tcc:00}}:tx:{}", record["gid"]);
+    let key = format!("{{tcc:00}}:tx:{}", only_gid(&mut raw).await);
     until("somebody decides", async || {
-        ask::<Option<String>>(&mut raw, &["HGET", &key, "decision"]).await.is_some()
+        ask::<Option<String>>(&mut raw, &["HGET", &key, "decided"]).await.is_some()
     })
     .await;
     let waited = killed.elapsed();

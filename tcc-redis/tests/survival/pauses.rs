@@ -1,7 +1,7 @@
 //! Processes frozen past their leases, which go on afterwards as if nothing had happened.
 
 use super::{
-    audit::{branches, only, word},
+    audit::{branches, decision, only, only_gid, word},
     kills::{hold, holding},
     process::Scene,
     role::Role,
@@ -17,14 +17,15 @@ async fn an_initiator_paused_past_its_lease_finds_its_transaction_cancelled() {
         initiator.pause();
         let worker = scene.start(scene.role("worker")).await;
         assert_eq!(scene.balance().await.cancelled, 1, "{point}");
-        assert_eq!(only(&mut raw).await["reason"], "initiator_lost");
+        let record = only(&mut raw).await;
+        assert_eq!(decision(&record).map(|[_, reason, _]| reason), Some("initiator_lost"));
 
         // Its second try comes after the cancel, and so does its commit.
         initiator.go_on();
         initiator.resume();
         initiator.says("done").await;
         assert_eq!(scene.balance().await.cancelled, 1, "{point}");
-        let gid = only(&mut raw).await["gid"].clone();
+        let gid = only_gid(&mut raw).await;
         assert_eq!(scene.books.journal("heard"), [format!("begun {gid}"), format!("cancel {gid}")]);
         initiator.leave().await;
         worker.leave().await;
@@ -57,7 +58,7 @@ async fn a_worker_paused_in_a_confirm_is_overtaken_and_its_late_end_changes_noth
 async fn overtaken(scene: &Scene, process: super::process::Process, name: &str) {
     let mut raw = scene.raw().await;
     let record = only(&mut raw).await;
-    assert_eq!(word(branches(&record)["02"], "epoch"), Some("1"), "its claim stands");
+    assert_eq!(word(&branches(&record)["02"], "epoch"), Some("1"), "its claim stands");
     process.pause();
     let other = scene.start(scene.role("other")).await;
     assert_eq!(scene.balance().await.confirmed, 1);

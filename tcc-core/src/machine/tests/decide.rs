@@ -10,7 +10,10 @@ use crate::{
 /// Decides and drives these branches itself.
 fn inline(decide: Decide, branches: &[usize]) -> Decide {
     let branches = branches.iter().map(|n| nth(*n)).collect();
-    Decide { inline: Some(InlineClaim { token: Token(7), lease_ms: LEASE_MS, branches, actions: vec![] }), ..decide }
+    Decide {
+        inline: Some(InlineClaim { token: Token(7), lease_ms: LEASE_MS, branches, actions: vec![] }),
+        ..decide
+    }
 }
 
 fn cancels_because(reason: Reason) {

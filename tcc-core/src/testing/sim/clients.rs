@@ -13,7 +13,7 @@ use super::{
     executor::Process,
     oracle::Caller,
     participants::{Hold, arguments},
-    plan::{ACCOUNTS, Deployed, TIMEOUT},
+    plan::{ACCOUNTS, BANKS, Deployed, TIMEOUT},
     world::World,
 };
 use crate::{
@@ -32,7 +32,7 @@ const KEYS: u64 = 5;
 
 /// What a closure does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Style {
+pub(super) enum Style {
     Join,
     JoinAll,
     /// Side by side, each registered by itself.
@@ -53,7 +53,7 @@ enum Style {
 
 /// How a transaction is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Manner {
+pub(super) enum Manner {
     Run,
     Keyed,
     ByHand,
@@ -80,7 +80,23 @@ pub(super) struct Client {
     refused: Leg,
     timeout: Duration,
     wait_final: Option<Duration>,
-    gid: Mutex<Option<Gid>>,
+    /// After which a caller drops its future.
+    patience: Duration,
+    gid: Begun,
+}
+
+/// The id of a client's transaction, once it runs.
+#[derive(Clone, Default)]
+pub(super) struct Begun(Arc<Mutex<Option<Gid>>>);
+
+impl Begun {
+    pub(super) fn get(&self) -> Option<Gid> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, gid: &Gid) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(gid.clone());
+    }
 }
 
 impl Client {
@@ -130,6 +146,7 @@ impl Client {
         } else {
             dice.millis(1_000, TIMEOUT.as_millis() as u64)
         };
+        let patience = dice.magnitude(Duration::from_millis(1), TIMEOUT);
         let wait_final = dice.chance(3_000).then(|| dice.millis(100, 8_000));
         drop(dice);
         Self {
@@ -142,8 +159,56 @@ impl Client {
             refused,
             timeout,
             wait_final,
-            gid: Mutex::default(),
+            patience,
+            gid: Begun::default(),
         }
+    }
+
+    /// A client that moves fixed amounts from one bank to the other.
+    pub(super) fn scripted(
+        world: &Arc<World>,
+        process: Process,
+        runtime: &Runtime,
+        manner: Manner,
+        style: Style,
+        pairs: usize,
+    ) -> Self {
+        let leg = |bank: &str, name: &str, account: usize, amount: i64| Leg {
+            action: format!("{bank}.{name}@2"),
+            arguments: arguments(false, Movement { account, amount }),
+        };
+        let amount = AMOUNT_MIN as i64;
+        let pair = |_| [leg(BANKS[1], "debit", 0, -amount), leg(BANKS[0], "credit", 1, amount)];
+        Self {
+            world: Arc::clone(world),
+            process,
+            runtime: runtime.clone(),
+            manner,
+            style,
+            legs: (0..pairs).flat_map(pair).collect(),
+            refused: leg(BANKS[0], "debit", ACCOUNTS - 1, -(AMOUNT_MAX as i64)),
+            timeout: TIMEOUT,
+            wait_final: None,
+            patience: Duration::from_millis(25),
+            gid: Begun::default(),
+        }
+    }
+
+    /// The same with another timeout.
+    pub(super) fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The same, waiting for the transaction's end.
+    pub(super) fn waits(mut self, limit: Duration) -> Self {
+        self.wait_final = Some(limit);
+        self
+    }
+
+    /// Where the transaction's id will be.
+    pub(super) fn gid(&self) -> Begun {
+        self.gid.clone()
     }
 
     /// Runs the transaction and tells the oracle what came of it.
@@ -165,11 +230,10 @@ impl Client {
                 Manner::Keyed => self.keyed().await,
                 Manner::ByHand => self.by_hand().await,
                 Manner::Dropped => {
-                    let patience = self.world.dice().magnitude(Duration::from_millis(1), TIMEOUT);
                     tokio::select! {
                         biased;
                         () = self.plain() => {}
-                        () = self.world.sleep(patience) => {
+                        () = self.world.sleep(self.patience) => {
                             self.world.note(self.process, format_args!("client: drops its future"));
                         }
                     }
@@ -199,8 +263,7 @@ impl Client {
     fn tell_result(&self, result: Result<(), TransactionError>) {
         match result {
             Ok(()) => {
-                let gid = self.gid.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                if let Some(gid) = gid {
+                if let Some(gid) = self.gid.get() {
                     self.tell(&Caller::Confirmed { gid: &gid, waited: self.wait_final.is_some() });
                 }
             }
@@ -218,7 +281,7 @@ impl Client {
     }
 
     async fn keyed(&self) {
-        let number = self.world.dice().below(KEYS);
+        let number = if self.world.script.is_some() { 1 } else { self.world.dice().below(KEYS) };
         let (key, again) = (format!("order-{number}"), number == 0);
         let mut transaction =
             self.runtime.transaction("order").key(&key).timeout(self.timeout).again_after_cancel(again);
@@ -274,7 +337,7 @@ impl Client {
     }
 
     async fn work(&self, tx: &Tx) -> Result<(), Abort> {
-        *self.gid.lock().unwrap_or_else(PoisonError::into_inner) = Some(tx.gid().clone());
+        self.gid.set(tx.gid());
         self.perhaps_cancel_as_operator(tx);
         let legs = &self.legs;
         match self.style {
@@ -369,7 +432,7 @@ impl Client {
 
     /// Now and then an operator cancels what is under way.
     fn perhaps_cancel_as_operator(&self, tx: &Tx) {
-        if !self.world.dice().chance(400) {
+        if self.world.script.is_some() || !self.world.dice().chance(400) {
             return;
         }
         let (world, process, runtime, gid) =

@@ -7,15 +7,18 @@
 //! sees it, and then final once the operator sets it going.
 
 mod bank;
+mod bells;
 mod clients;
 mod executor;
 mod nemesis;
 mod oracle;
 mod participants;
 mod plan;
+pub mod points;
 mod random;
 mod trace;
 mod wire;
+mod workload;
 mod world;
 
 use std::{
@@ -42,6 +45,8 @@ use crate::{
 
 /// More steps than any run takes that comes to rest.
 const STEPS_MAX: u64 = 4_000_000;
+/// The same of a run that does one transaction.
+const SCRIPTED_STEPS_MAX: u64 = 200_000;
 const LOOK: Duration = Duration::from_millis(250);
 const REDRIVES_MAX: u32 = 10;
 
@@ -82,7 +87,7 @@ impl fmt::Display for Report {
             Some(violation) => write!(
                 f,
                 "seed {seed}: {violation}\n\nthe last that happened:\n{}\nreplay it whole: \
-                 TCC_SIM_SEED={seed} cargo test --test simulation replay -- --nocapture",
+                 TCC_SIM_SEED={seed} cargo test -p tcc-core --features testing --test simulation replay -- --nocapture",
                 trace::tail(&self.trace),
                 seed = self.seed,
             ),
@@ -104,19 +109,26 @@ pub fn run(seed: u64) -> Report {
         (Fault::Pause, troubles.pause),
         (Fault::OutageRefusing, troubles.outage),
         (Fault::ClockForward, troubles.clock),
+        (Fault::WritesLost, troubles.failover),
     ] {
         if let Some(mean) = mean {
             world.executor.spawn(WORLD, Box::pin(nemesis::trouble(Arc::clone(&world), kind, mean)));
         }
     }
+    finish(seed, &world)
+}
+
+/// Steps a world to its end and tells what it came to.
+fn finish(seed: u64, world: &Arc<World>) -> Report {
     let redriven = Arc::new(AtomicU64::new(0));
-    world.executor.spawn(WORLD, Box::pin(direct(Arc::clone(&world), Arc::clone(&redriven))));
-    step_until_over(&world);
-    report(seed, &world, redriven.load(Ordering::SeqCst))
+    world.executor.spawn(WORLD, Box::pin(direct(Arc::clone(world), Arc::clone(&redriven))));
+    step_until_over(world);
+    report(seed, world, redriven.load(Ordering::SeqCst))
 }
 
 fn step_until_over(world: &World) {
-    for _ in 0..STEPS_MAX {
+    let most = if world.script.is_some() { SCRIPTED_STEPS_MAX } else { STEPS_MAX };
+    for _ in 0..most {
         let goes_on = world.executor.step();
         if let Some(panic) = world.executor.panics().first() {
             world.oracle().violate(format!("a task panicked: {panic}"));
@@ -139,7 +151,11 @@ async fn direct(world: Arc<World>, redriven: Arc<AtomicU64>) {
         return;
     }
     for round in 1.. {
-        let parked = world.oracle().settled().parked;
+        let mut parked = world.oracle().settled().parked;
+        if round > 1 {
+            // What a failover left on both sides stays with the operator.
+            parked.retain(|gid| !world.oracle().is_excused(gid));
+        }
         if parked.is_empty() {
             break;
         }

@@ -12,7 +12,7 @@ use super::{
         DECIDE_PATIENCE, DRIVE_LEASE, Fault, GRACE, LEASE, REPLAY_WINDOW, STORE_TIMEOUT, SWEEP, TIMEOUT,
         UNHANDLED_LIMIT,
     },
-    wire::Wire,
+    wire::{REPEATED_WITHIN, Wire},
     world::{Outage, World},
 };
 use crate::{
@@ -74,6 +74,13 @@ async fn live(world: Arc<World>, place: usize, process: Process) {
     if !deployed.initiates {
         return;
     }
+    if let Some(script) = &world.script {
+        if script.begins() {
+            let work = super::workload::go(Arc::clone(&world), process, runtime);
+            world.executor.spawn(process, Box::pin(work));
+        }
+        return;
+    }
     let pause_ms = 2 * world.plan.span.as_millis() as u64 / world.plan.transactions;
     loop {
         world.sleep_millis(1, pause_ms).await;
@@ -124,6 +131,9 @@ async fn start(world: &Arc<World>, place: usize, process: Process) -> Result<Run
     for bank in &deployed.banks {
         let teller = Teller { world: Arc::clone(world), process, bank };
         builder = builder.actions(*bank, teller.actions(deployed.old));
+        if deployed.tries_only {
+            builder = builder.tries_only(*bank);
+        }
     }
     builder.start().await
 }
@@ -141,6 +151,7 @@ pub(super) async fn trouble(world: Arc<World>, kind: Fault, mean: Duration) {
             Fault::Shutdown => shut_down(&world),
             Fault::Pause => pause_one(&world).await,
             Fault::ClockForward => step_clock(&world),
+            Fault::WritesLost => world.fail_over(),
             _ => cut_off(&world).await,
         }
     }
@@ -150,7 +161,8 @@ pub(super) async fn trouble(world: Arc<World>, kind: Fault, mean: Duration) {
 fn victim(world: &World) -> Option<(usize, Process)> {
     let up: Vec<(usize, Process)> = {
         let places = world.places();
-        places.iter().enumerate().map(|(place, at)| (place, at.process)).collect()
+        let begun = places.iter().enumerate().filter(|(_, at)| at.lives > 0);
+        begun.map(|(place, at)| (place, at.process)).collect()
     };
     let up: Vec<_> = up.into_iter().filter(|(_, process)| world.executor.is_alive(*process)).collect();
     if up.is_empty() { None } else { Some(*world.dice().pick(&up)) }
@@ -166,8 +178,13 @@ fn crash(world: &World) {
 fn shut_down(world: &Arc<World>) {
     let Some((place, process)) = victim(world) else { return };
     let Some(runtime) = world.places()[place].runtime.clone() else { return };
+    stop(world, process, &runtime);
+}
+
+/// Asks a process to stop.
+pub(super) fn stop(world: &Arc<World>, process: Process, runtime: &Runtime) {
     world.fault(process, Fault::Shutdown);
-    let inside = Arc::clone(world);
+    let (inside, runtime) = (Arc::clone(world), runtime.clone());
     let work = async move {
         runtime.shutdown().await;
         inside.note(process, format_args!("has shut down"));
@@ -176,13 +193,15 @@ fn shut_down(world: &Arc<World>) {
     world.executor.spawn(process, Box::pin(work));
 }
 
-async fn pause_one(world: &World) {
+async fn pause_one(world: &Arc<World>) {
     let Some((_, process)) = victim(world) else { return };
     world.fault(process, Fault::Pause);
+    let _busy = world.busy();
     world.executor.pause(process, true);
     let pause = world.dice().magnitude(LEASE / 4, DRIVE_LEASE * 6);
     world.sleep(pause).await;
     world.executor.pause(process, false);
+    world.stay_busy(REPEATED_WITHIN);
     world.note(process, format_args!("goes on after {pause:?}"));
 }
 

@@ -12,6 +12,7 @@ use super::{
         ATTEMPTS_MAX, Curse, DRIVE_LEASE, Fault, ONGOING_LIMIT, PHASE_TIMEOUT, RETRY_BASE, RETRY_CAP,
         TRY_HARD_LIMIT, TRY_TIMEOUT,
     },
+    points::{Call, Strike},
     world::World,
 };
 use crate::{
@@ -68,7 +69,7 @@ pub(super) fn arguments(old: bool, movement: Movement) -> serde_json::Value {
 
 /// What goes wrong inside a handler, and when.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Mishap {
+pub(super) enum Mishap {
     Refuse,
     Panic,
     Hang,
@@ -172,7 +173,10 @@ impl Teller {
         let mishap = world.strikes(|rates| rates.tries).then(|| {
             *world.dice().pick(&[Mishap::Refuse, Mishap::Panic, Mishap::Hang, Mishap::Slow, Mishap::Slow])
         });
-        let after = world.dice().chance(5_000);
+        let scripted = world.script.as_ref();
+        let mishap = mishap.or_else(|| scripted?.try_mishap());
+        let call = scripted.map(|script| script.handler(world.executor.name(self.process), "try", cx.gid()));
+        let after = scripted.is_none() && world.dice().chance(5_000);
         world.sleep_millis(0, 20).await;
         if !after
             && let Some(mishap) = mishap
@@ -181,7 +185,7 @@ impl Teller {
             run.end(Ending::Refused);
             return Err(failure);
         }
-        self.perhaps_die().await;
+        self.perhaps_die(call.as_ref(), Strike::CrashBefore).await;
         if let Err(refused) = world.books().reserve(self.bank, &place, movement) {
             run.end(Ending::Refused);
             return Err(Failure(match refused {
@@ -199,7 +203,7 @@ impl Teller {
             run.end(Ending::Refused);
             return Err(failure);
         }
-        self.perhaps_die().await;
+        self.perhaps_die(call.as_ref(), Strike::CrashAfter).await;
         world.sleep_millis(0, 20).await;
         run.end(Ending::Succeeded);
         Ok(Hold { branch: cx.branch(), amount: movement.amount })
@@ -222,7 +226,10 @@ impl Teller {
             }
             _ => {
                 world.fault(process, Fault::TrySlow);
-                let delay = world.dice().magnitude(TRY_TIMEOUT / 4, TRY_HARD_LIMIT);
+                let delay = match world.script {
+                    Some(_) => TRY_TIMEOUT * 3,
+                    None => world.dice().magnitude(TRY_TIMEOUT / 4, TRY_HARD_LIMIT),
+                };
                 world.sleep(delay).await;
             }
         }
@@ -287,7 +294,16 @@ impl Teller {
             Some((_, Curse::Kills)) => self.die().await,
             None => {}
         }
-        let after = mishap != Some(Mishap::Ongoing) && world.dice().chance(4_000);
+        let scripted = world.script.as_ref();
+        let what = if phase == Phase::Confirm { "confirm" } else { "cancel" };
+        let call = scripted.map(|script| script.handler(world.executor.name(self.process), what, &place.0));
+        let after = match scripted.map(|script| script.phase_mishap()) {
+            None => mishap != Some(Mishap::Ongoing) && world.dice().chance(4_000),
+            Some(scripted) => {
+                mishap = scripted.map(|(mishap, _)| mishap);
+                scripted.is_some_and(|(_, after)| after)
+            }
+        };
         world.sleep_millis(0, 20).await;
         let before = mishap.filter(|_| !after);
         if let Some(mishap) = before
@@ -296,7 +312,7 @@ impl Teller {
             run.end(Ending::Failed);
             return Err(error);
         }
-        self.perhaps_die().await;
+        self.perhaps_die(call.as_ref(), Strike::CrashBefore).await;
         let effect = match phase {
             Phase::Confirm => world.books().confirm(self.bank, &place),
             _ => world.books().cancel(self.bank, &place),
@@ -314,7 +330,7 @@ impl Teller {
             run.end(Ending::Failed);
             return Err(error);
         }
-        self.perhaps_die().await;
+        self.perhaps_die(call.as_ref(), Strike::CrashAfter).await;
         world.sleep_millis(0, 20).await;
         run.end(Ending::Succeeded);
         Ok(())
@@ -347,7 +363,10 @@ impl Teller {
             Mishap::Slow => {
                 world.fault(process, Fault::PhaseSlow);
                 // Up to its timeout, which is longer than a lease: it must be renewed.
-                let delay = world.dice().magnitude(DRIVE_LEASE / 8, PHASE_TIMEOUT);
+                let delay = match world.script {
+                    Some(_) => DRIVE_LEASE + DRIVE_LEASE / 3,
+                    None => world.dice().magnitude(DRIVE_LEASE / 8, PHASE_TIMEOUT),
+                };
                 world.sleep(delay).await;
             }
         }
@@ -355,8 +374,12 @@ impl Teller {
     }
 
     /// Now and then a handler is what kills its process.
-    async fn perhaps_die(&self) {
-        if self.world.strikes(|rates| rates.suicide) {
+    async fn perhaps_die(&self, call: Option<&Call>, at: Strike) {
+        let struck = call.is_some_and(|call| call.strike == Some(at));
+        if let (Some(script), Some(call), Strike::CrashAfter) = (&self.world.script, call, at) {
+            script.answered(call);
+        }
+        if struck || self.world.strikes(|rates| rates.suicide) {
             self.die().await;
         }
     }

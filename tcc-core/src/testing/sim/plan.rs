@@ -40,6 +40,7 @@ pub enum Fault {
     Restart,
     Shutdown,
     Pause,
+    WritesLost,
     TryRefused,
     TryRefusedAfterEffect,
     TryPanicked,
@@ -57,7 +58,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault there is.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 39] = [
         Self::RequestRefused,
         Self::RequestSwallowed,
         Self::RequestDelayed,
@@ -83,6 +84,7 @@ impl Fault {
         Self::Restart,
         Self::Shutdown,
         Self::Pause,
+        Self::WritesLost,
         Self::TryRefused,
         Self::TryRefusedAfterEffect,
         Self::TryPanicked,
@@ -123,16 +125,27 @@ pub(super) struct Troubles {
     pub(super) pause: Option<Duration>,
     pub(super) outage: Option<Duration>,
     pub(super) clock: Option<Duration>,
+    /// The last acknowledged writes are lost, as by a failover to a replica that lags.
+    pub(super) failover: Option<Duration>,
 }
 
 /// A process as it is deployed.
 #[derive(Clone, Debug)]
 pub(super) struct Deployed {
     pub(super) banks: Vec<&'static str>,
+    /// Its confirms and cancels are left to other processes.
+    pub(super) tries_only: bool,
     /// It runs the previous release, which knows version 1 of every action and not version 2.
     pub(super) old: bool,
     /// It begins transactions; else it is a worker.
     pub(super) initiates: bool,
+}
+
+impl Deployed {
+    /// A process of the newest release that hosts everything.
+    pub(super) fn whole(initiates: bool) -> Self {
+        Self { banks: BANKS.to_vec(), tries_only: false, old: false, initiates }
+    }
 }
 
 /// Limits that are sometimes tight.
@@ -170,6 +183,8 @@ pub(super) struct Plan {
     pub(super) troubles: Troubles,
 }
 
+/// The most writes that a failover loses.
+pub(super) const WRITES_LOST_MAX: usize = 12;
 pub(super) const LEASE: Duration = Duration::from_secs(2);
 pub(super) const DRIVE_LEASE: Duration = Duration::from_secs(3);
 pub(super) const STORE_TIMEOUT: Duration = Duration::from_millis(900);
@@ -225,7 +240,12 @@ impl Plan {
             pause: trouble(5),
             outage: trouble(12),
             clock: trouble(12),
+            failover: None,
         };
+        // What is promised only without it must be put to the proof in most seeds.
+        if wild > 0 && dice.chance(1_200) {
+            troubles.failover = Some(Duration::from_secs(dice.between(4, 12)));
+        }
         let short = dice.chance(3_000);
         if short && wild > 0 {
             // Steps of the clock make records go while late tries still run.
@@ -253,6 +273,23 @@ impl Plan {
         }
     }
 
+    /// Nothing goes wrong by itself.
+    pub(super) fn calm(processes: Vec<Deployed>) -> Self {
+        Self {
+            shards: 1,
+            processes,
+            transactions: 1,
+            span: Duration::from_secs(2),
+            fenced: false,
+            retention: RETENTION_LEAST,
+            poll_micros_max: 8,
+            limits: Limits { open: 100, drives: 100, branches: 100, concurrency: 64 },
+            cursed: None,
+            rates: Rates::default(),
+            troubles: Troubles::default(),
+        }
+    }
+
     /// Whether leases hold: nothing makes a process overlook that its time is up.
     pub(super) fn leases_hold(&self) -> bool {
         self.troubles.pause.is_none() && self.troubles.clock.is_none()
@@ -265,14 +302,19 @@ const RETENTION_LEAST: Duration =
 
 fn processes(dice: &mut Random) -> Vec<Deployed> {
     let upgrading = dice.chance(3_000);
-    let mut all = vec![Deployed { banks: BANKS.to_vec(), old: false, initiates: true }];
+    let mut all = vec![Deployed::whole(true)];
     for _ in 0..dice.between(1, 3) {
         let banks = match dice.below(4) {
             0 => vec![BANKS[0]],
             1 => vec![BANKS[1]],
             _ => BANKS.to_vec(),
         };
-        all.push(Deployed { banks, old: upgrading && dice.chance(6_000), initiates: dice.chance(6_000) });
+        all.push(Deployed {
+            banks,
+            tries_only: dice.chance(1_000),
+            old: upgrading && dice.chance(6_000),
+            initiates: dice.chance(6_000),
+        });
     }
     all
 }

@@ -11,32 +11,40 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
+    bells::Bells,
     executor::{Process, WORLD},
     plan::{DUPLICATE_AFTER_MAX, Fault, STORE_TIMEOUT},
-    world::World,
+    points::{Call, FADED, FORGOTTEN_AFTER, FORGOTTEN_STEP_MS, PAUSE, Strike},
+    world::{Outage, World, name_of},
 };
 use crate::{
     gid::Gid,
     machine::Op,
     name::{BusinessKey, Name},
     record::Record,
-    store::{Applied, Doorbell, Doorbells, Store, StoreError, StoreErrorKind},
+    store::{Applied, Doorbells, Store, StoreError, StoreErrorKind},
     time::Timestamp,
 };
+
+/// When a call that failed has been given up and made again.
+pub(super) const REPEATED_WITHIN: Duration =
+    Duration::from_millis(2 * STORE_TIMEOUT.as_millis() as u64 + 1_200);
 
 /// One process's way to the store.
 #[derive(Clone)]
 pub(super) struct Wire {
-    world: Arc<World>,
-    process: Process,
-    place: usize,
+    pub(super) world: Arc<World>,
+    pub(super) process: Process,
+    pub(super) place: usize,
 }
 
 /// What becomes of one request.
+#[derive(Default)]
 struct Fate {
+    call: Option<Call>,
     request: Option<Fault>,
     answer: Option<Fault>,
     before: Duration,
@@ -55,8 +63,12 @@ impl Wire {
         Self { world, process, place }
     }
 
-    fn fate(&self) -> Fate {
+    fn fate(&self, what: &'static str, gid: Option<&Gid>) -> Fate {
         let world = &self.world;
+        if let Some(script) = &world.script {
+            let call = script.call(world.executor.name(self.process), what, gid);
+            return self.scripted(call);
+        }
         let request = world.strikes(|rates| rates.request).then(|| {
             *world.dice().pick(&[Fault::RequestRefused, Fault::RequestRefused, Fault::RequestSwallowed])
         });
@@ -75,15 +87,87 @@ impl Wire {
         let again = world
             .strikes(|rates| rates.duplicate)
             .then(|| world.dice().magnitude(Duration::from_micros(200), DUPLICATE_AFTER_MAX));
-        Fate { request, answer, before, after, again }
+        Fate { call: None, request, answer, before, after, again }
+    }
+
+    fn scripted(&self, call: Call) -> Fate {
+        let way = || Duration::from_micros(self.world.dice().between(100, 900));
+        let (before, after) = (way(), way());
+        let calm = Fate { before, after, ..Fate::default() };
+        let struck = match call.strike {
+            None => calm,
+            Some(Strike::CrashBefore) => Fate { request: Some(Fault::Crash), ..calm },
+            Some(Strike::CrashAfter) => Fate { answer: Some(Fault::Crash), ..calm },
+            Some(Strike::Refused) => Fate { request: Some(Fault::RequestRefused), ..calm },
+            Some(Strike::Lost) => Fate { answer: Some(Fault::AnswerLost), ..calm },
+            Some(Strike::SwallowedBefore) => Fate { request: Some(Fault::RequestSwallowed), ..calm },
+            Some(Strike::SwallowedAfter) => Fate { answer: Some(Fault::AnswerSwallowed), ..calm },
+            Some(Strike::PausedBefore) => Fate { request: Some(Fault::Pause), ..calm },
+            Some(Strike::PausedAfter) => Fate { answer: Some(Fault::Pause), ..calm },
+            Some(Strike::Twice) => Fate { again: Some(Duration::from_micros(200)), ..calm },
+            Some(Strike::LosesOne | Strike::LosesSome) => calm,
+            Some(Strike::Fades) => {
+                self.world.stay_busy(STORE_TIMEOUT);
+                Fate { after: STORE_TIMEOUT * 8 / 9, ..calm }
+            }
+            Some(Strike::Forgotten) => Fate { answer: Some(Fault::AnswerSwallowed), ..calm },
+            Some(Strike::TwiceLate) => Fate { again: Some(DUPLICATE_AFTER_MAX), ..calm },
+        };
+        Fate { call: Some(call), ..struck }
+    }
+
+    /// Stops the process for longer than any lease.
+    async fn pause(&self) {
+        let world = &self.world;
+        world.executor.pause(self.process, true);
+        world.stay_busy(PAUSE + REPEATED_WITHIN);
+        world.sleep(PAUSE).await;
+        world.executor.pause(self.process, false);
+    }
+
+    /// Cuts the process off for a while.
+    fn fade(&self) {
+        let (world, only) = (Arc::clone(&self.world), Some(self.place));
+        world.set_outage(Some(Outage { kind: Fault::OutageRefusing, only }));
+        world.stay_busy(FADED + REPEATED_WITHIN);
+        let back = async move {
+            world.sleep(FADED).await;
+            world.set_outage(None);
+        };
+        self.world.executor.spawn(WORLD, back.boxed());
+    }
+
+    /// Lets the retention of what is final end, a little later.
+    fn forget(&self) {
+        let world = Arc::clone(&self.world);
+        let step = async move {
+            world.sleep(FORGOTTEN_AFTER).await;
+            world.step_clock(world.skew_ms() + FORGOTTEN_STEP_MS);
+        };
+        self.world.executor.spawn(WORLD, step.boxed());
+    }
+
+    /// Ends the caller's own process.
+    pub(super) async fn die(&self) {
+        self.world.kill(self.process);
+        std::future::pending::<()>().await;
+    }
+
+    /// Stops the caller's own process.
+    pub(super) async fn stand_still(&self) {
+        let wire = self.clone();
+        self.world.executor.spawn(WORLD, async move { wire.pause().await }.boxed());
+        self.world.sleep_millis(1, 2).await;
     }
 
     /// Sends a request, whose way does not depend on its caller's life any more.
     async fn ask<T: Send + 'static>(
         &self,
+        what: &'static str,
+        gid: Option<&Gid>,
         serve: impl Fn(&World) -> Result<T, StoreError> + Send + Sync + 'static,
     ) -> Result<T, StoreError> {
-        let fate = self.fate();
+        let fate = self.fate(what, gid);
         let (tell, answer) = oneshot::channel();
         let wire = self.clone();
         self.world.executor.spawn(WORLD, Box::pin(async move { wire.carry(fate, serve, tell).await }));
@@ -107,6 +191,9 @@ impl Wire {
             return;
         }
         let outage = world.outage(self.place);
+        if outage.is_some() || fate.request.is_some() || fate.answer.is_some() {
+            self.world.stay_busy(REPEATED_WITHIN);
+        }
         if outage.is_none()
             && let Some(fault) = fate.request
         {
@@ -118,6 +205,8 @@ impl Wire {
                 return;
             }
             Some(Fault::OutageSilent | Fault::RequestSwallowed) => return,
+            Some(Fault::Crash) => return world.kill(self.process),
+            Some(Fault::Pause) => self.pause().await,
             _ => {}
         }
         let answer = serve(world);
@@ -141,6 +230,17 @@ impl Wire {
         tell: oneshot::Sender<Result<T, StoreError>>,
     ) {
         self.world.sleep(fate.after).await;
+        if let (Some(script), Some(call)) = (&self.world.script, &fate.call) {
+            script.answered(call);
+            if let Some(writes) = call.strike.and_then(Strike::writes_lost) {
+                self.world.lose_writes(writes);
+            }
+            match call.strike {
+                Some(Strike::Fades) => self.fade(),
+                Some(Strike::Forgotten) => self.forget(),
+                _ => {}
+            }
+        }
         if outage.is_some() {
             return;
         }
@@ -149,13 +249,18 @@ impl Wire {
         }
         let _ = match fate.answer {
             Some(Fault::AnswerSwallowed) => return,
+            Some(Fault::Crash) => return self.world.kill(self.process),
+            Some(Fault::Pause) => {
+                self.pause().await;
+                tell.send(answer)
+            }
             Some(_) => tell.send(Err(unavailable("the connection broke"))),
             None => tell.send(answer),
         };
     }
 
     /// Reads over the wire.
-    async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    async fn read<T, F>(&self, what: &'static str, gid: Option<&Gid>, read: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: Fn(crate::memory::MemoryStore) -> futures_util::future::BoxFuture<'static, Result<T, StoreError>>
@@ -164,14 +269,14 @@ impl Wire {
             + 'static,
     {
         // The store in memory answers at once.
-        self.ask(move |world| {
+        self.ask(what, gid, move |world| {
             read(world.store.clone()).now_or_never().unwrap_or_else(|| Err(unavailable("the store waits")))
         })
         .await
     }
 }
 
-fn unavailable(why: &str) -> StoreError {
+pub(super) fn unavailable(why: &str) -> StoreError {
     StoreError::new(StoreErrorKind::Unavailable, why)
 }
 
@@ -187,7 +292,7 @@ impl Store for Wire {
     }
 
     async fn now(&self, shard: u16) -> Result<Timestamp, StoreError> {
-        self.read(move |store| async move { store.now(shard).await }.boxed()).await
+        self.read("now", None, move |store| async move { store.now(shard).await }.boxed()).await
     }
 
     async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
@@ -196,8 +301,9 @@ impl Store for Wire {
         if full {
             self.world.fault(self.process, Fault::StoreFull);
         }
+        let (what, told) = (name_of(&op), gid.clone());
         let (gid, process, served) = (gid.clone(), self.process, AtomicBool::new(false));
-        self.ask(move |world| {
+        self.ask(what, Some(&told), move |world| {
             if full {
                 return Err(StoreError::new(StoreErrorKind::Full, "the store has no room"));
             }
@@ -212,8 +318,8 @@ impl Store for Wire {
     }
 
     async fn load(&self, gid: &Gid) -> Result<Option<Record>, StoreError> {
-        let gid = gid.clone();
-        self.read(move |store| {
+        let (told, gid) = (gid, gid.clone());
+        self.read("load", Some(told), move |store| {
             let gid = gid.clone();
             async move { store.load(&gid).await }.boxed()
         })
@@ -222,7 +328,7 @@ impl Store for Wire {
 
     async fn find(&self, name: &Name, key: &BusinessKey) -> Result<Option<Gid>, StoreError> {
         let (name, key) = (name.clone(), key.clone());
-        self.read(move |store| {
+        self.read("find", None, move |store| {
             let (name, key) = (name.clone(), key.clone());
             async move { store.find(&name, &key).await }.boxed()
         })
@@ -230,12 +336,12 @@ impl Store for Wire {
     }
 
     async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
-        self.read(move |store| async move { store.due(shard, max).await }.boxed()).await
+        self.read("due", None, move |store| async move { store.due(shard, max).await }.boxed()).await
     }
 
     async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Result<Vec<Gid>, StoreError> {
         let after = after.cloned();
-        self.read(move |store| {
+        self.read("open", None, move |store| {
             let after = after.clone();
             async move { store.open(shard, after.as_ref(), max).await }.boxed()
         })
@@ -243,67 +349,8 @@ impl Store for Wire {
     }
 
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {
-        self.ask(|_| Ok(())).await?;
+        self.ask("listen", None, |_| Ok(())).await?;
         let inner = self.world.store.listen(process, participants).await?;
-        let (late, arrived) = mpsc::unbounded_channel();
-        Ok(Box::new(Bells { wire: self.clone(), inner, late, arrived }))
-    }
-}
-
-/// Messages that get lost, come twice, or come late.
-struct Bells {
-    wire: Wire,
-    inner: Box<dyn Doorbells>,
-    late: mpsc::UnboundedSender<Doorbell>,
-    arrived: mpsc::UnboundedReceiver<Doorbell>,
-}
-
-impl Bells {
-    fn strike(&self, bell: &Doorbell, fault: Fault) {
-        self.wire.world.fault(self.wire.process, fault);
-        if fault == Fault::BellLost {
-            return;
-        }
-        let (world, late, bell) = (Arc::clone(&self.wire.world), self.late.clone(), bell.clone());
-        let delay = world.dice().magnitude(Duration::from_millis(1), Duration::from_secs(20));
-        let arrive = async move {
-            world.sleep(delay).await;
-            let _ = late.send(bell);
-        };
-        self.wire.world.executor.spawn(WORLD, arrive.boxed());
-    }
-}
-
-#[async_trait]
-impl Doorbells for Bells {
-    async fn next(&mut self, max: usize) -> Result<Vec<Doorbell>, StoreError> {
-        let world = Arc::clone(&self.wire.world);
-        loop {
-            let taken = tokio::select! {
-                biased;
-                Some(bell) = self.arrived.recv() => return Ok(vec![bell]),
-                taken = self.inner.next(max) => taken?,
-            };
-            world.sleep_millis(0, 1).await;
-            if world.outage(self.wire.place).is_some() || world.strikes(|rates| rates.bell / 20) {
-                world.fault(self.wire.process, Fault::BellsFailed);
-                return Err(unavailable("the connection broke"));
-            }
-            let mut whole = Vec::new();
-            for bell in taken {
-                if !world.strikes(|rates| rates.bell) {
-                    whole.push(bell);
-                    continue;
-                }
-                let fault = *world.dice().pick(&[Fault::BellLost, Fault::BellDuplicated, Fault::BellDelayed]);
-                self.strike(&bell, fault);
-                if fault == Fault::BellDuplicated {
-                    whole.push(bell);
-                }
-            }
-            if !whole.is_empty() {
-                return Ok(whole);
-            }
-        }
+        Ok(Box::new(Bells::new(self.clone(), inner)))
     }
 }

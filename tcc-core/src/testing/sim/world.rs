@@ -1,7 +1,7 @@
 //! All that the simulated processes share: time, the store, the network's fate, what is written down.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -16,14 +16,15 @@ use super::{
     bank::Books,
     executor::{Executor, Process, WORLD},
     oracle::Oracle,
-    plan::{Fault, Plan, Rates},
+    plan::{Fault, Plan, Rates, WRITES_LOST_MAX},
+    points::Script,
     random::Random,
     trace::Trace,
 };
 use crate::{
     gid::Gid,
     machine::Op,
-    memory::MemoryStore,
+    memory::{MemoryStore, Snapshot},
     record::Record,
     runtime::Runtime,
     store::{Applied, Store},
@@ -51,6 +52,8 @@ pub(super) struct Place {
 
 pub(super) struct World {
     pub(super) plan: Plan,
+    /// What is run and struck instead of what the plan would draw.
+    pub(super) script: Option<Script>,
     pub(super) executor: Arc<Executor>,
     pub(super) store: MemoryStore,
     /// Faults are made until this is set.
@@ -62,6 +65,8 @@ pub(super) struct World {
     oracle: Mutex<Oracle>,
     books: Mutex<Books>,
     places: Mutex<Vec<Place>>,
+    /// What the store was before each of the last writes.
+    earlier: Mutex<VecDeque<Snapshot>>,
     outage: Mutex<Option<Outage>>,
     requests: AtomicU64,
     /// The newest request applied to each transaction, to see them overtake each other.
@@ -85,6 +90,16 @@ impl World {
     pub(super) fn new(seed: u64) -> Arc<Self> {
         let mut dice = Random::new(seed);
         let plan = Plan::of(&mut dice.fork());
+        Self::build(dice, plan, None)
+    }
+
+    /// A world in which nothing happens but what a script says.
+    pub(super) fn scripted(seed: u64, plan: Plan, script: Script) -> Arc<Self> {
+        Self::build(Random::new(seed), plan, Some(script))
+    }
+
+    fn build(mut dice: Random, plan: Plan, script: Option<Script>) -> Arc<Self> {
+        let leases_hold = plan.leases_hold() && script.as_ref().is_none_or(Script::leases_hold);
         let executor = Executor::new(dice.fork(), plan.poll_micros_max);
         let skew_ms = Arc::new(AtomicI64::new(0));
         let (clock, skew) = (Arc::clone(&executor), Arc::clone(&skew_ms));
@@ -100,9 +115,10 @@ impl World {
             skew_ms,
             trace: Mutex::default(),
             faults: Mutex::default(),
-            oracle: Mutex::new(Oracle::new(plan.leases_hold())),
+            oracle: Mutex::new(Oracle::new(leases_hold)),
             books: Mutex::new(Books::new(plan.fenced)),
             places: Mutex::new(places.collect()),
+            earlier: Mutex::default(),
             outage: Mutex::default(),
             requests: AtomicU64::new(0),
             newest: Mutex::default(),
@@ -110,6 +126,7 @@ impl World {
             begun: AtomicU64::new(0),
             over: AtomicBool::new(false),
             dice: Mutex::new(dice),
+            script,
             plan,
         })
     }
@@ -167,8 +184,18 @@ impl World {
         Busy(Arc::clone(self))
     }
 
+    /// Keeps the world from being called quiet for so long.
+    pub(super) fn stay_busy(self: &Arc<Self>, duration: Duration) {
+        let (busy, wait) = (self.busy(), self.executor.sleep(duration));
+        let work = async move {
+            wait.await;
+            drop(busy);
+        };
+        self.executor.spawn(WORLD, Box::pin(work));
+    }
+
     pub(super) fn is_busy(&self) -> bool {
-        self.pending.load(Ordering::SeqCst) > 0
+        self.pending.load(Ordering::SeqCst) > 0 || self.script.as_ref().is_some_and(Script::is_ahead)
     }
 
     /// Whether a client may begin one more transaction.
@@ -178,6 +205,29 @@ impl World {
 
     pub(super) fn next_request(&self) -> u64 {
         self.requests.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Loses the last writes, all of them acknowledged.
+    pub(super) fn fail_over(&self) {
+        let most = self.dice().below(WRITES_LOST_MAX as u64) as usize + 1;
+        self.lose_writes(most);
+    }
+
+    /// Loses as many of the last writes.
+    pub(super) fn lose_writes(&self, most: usize) {
+        let lost = {
+            let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = earlier.len().saturating_sub(most);
+            let lost = earlier.len() - kept;
+            let Some(snapshot) = earlier.get(kept) else { return };
+            self.store.restore(snapshot);
+            earlier.clear();
+            lost
+        };
+        self.fault(WORLD, Fault::WritesLost);
+        self.note(WORLD, format_args!("the last {lost} writes are lost"));
+        let (kept, now) = (self.store.records(), self.server_now());
+        self.oracle().failed_over(&kept, now);
     }
 
     /// Steps the store's clock.
@@ -208,7 +258,9 @@ impl World {
     /// Ends what the seed did to the world; processes are started by who watches over them.
     pub(super) fn heal(&self) {
         self.healed.store(true, Ordering::SeqCst);
-        self.set_outage(None);
+        if self.script.is_none() {
+            self.set_outage(None);
+        }
         // The clock is right again from where the store's time stands: a step back would only stop it.
         let store_now = self.server_now();
         let true_ms = (EPOCH_MS + self.executor.now().as_millis() as u64) as i64;
@@ -229,6 +281,14 @@ impl World {
     /// Applies an operation to the store, before the oracle's eyes.
     pub(super) fn apply(&self, process: Process, request: u64, gid: &Gid, op: &Op) -> Applied {
         let before = self.record(gid);
+        let fails_over = self.plan.troubles.failover.is_some() && !self.is_healed();
+        if fails_over || self.script.is_some() {
+            let mut earlier = self.earlier.lock().unwrap_or_else(PoisonError::into_inner);
+            earlier.push_back(self.store.snapshot());
+            if earlier.len() > WRITES_LOST_MAX {
+                earlier.pop_front();
+            }
+        }
         let (applied, transitions) = self.store.apply_now(gid, op);
         let after = self.record(gid);
         let name = name_of(op);
@@ -277,7 +337,7 @@ impl World {
     }
 }
 
-fn name_of(op: &Op) -> &'static str {
+pub(super) fn name_of(op: &Op) -> &'static str {
     match op {
         Op::Begin(_) => "begin",
         Op::Register(_) => "register",

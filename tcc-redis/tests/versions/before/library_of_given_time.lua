@@ -1,4 +1,4 @@
-#!lua name=tcc_cea929039937aa76
+#!lua name=tcc_fa0251a971943ffc
 local OPERATIONS = {}
 -- Names of keys, and the arguments of the call.
 
@@ -280,6 +280,9 @@ local function check_branch(field, branch)
   if (branch.epoch > 0) ~= claimed or claimed ~= (branch.lease ~= nil or branch.closed ~= nil) then
     unreadable(field .. '.drive', 'epoch against claim')
   end
+  if branch.attempts > branch.epoch then
+    unreadable(field .. '.state', 'attempts against epoch')
+  end
   if UNDECIDED[state] and branch.token then
     unreadable(field, 'state against claim')
   end
@@ -336,6 +339,9 @@ local function parse_branch(place, texts, head)
   parse_words(field, '', words, branch)
   if texts['.state'] then
     parse_state(field .. '.state', texts['.state'], branch, head)
+  end
+  if texts['.drive'] and branch.token then
+    unreadable(field .. '.drive', 'a second claim')
   end
   parse_words(field .. '.drive', '.drive', texts['.drive'] or '', branch)
   parse_words(field .. '.wait', '.wait', texts['.wait'] or '', branch)
@@ -531,15 +537,33 @@ local function held_text(held)
   return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
 end
 
--- `2`, or `2 looked` once a sweep has looked at the transaction.
+-- `2`; `2 looked` once it is in the list of open ones; `2 marked`, or both, where it has what a short way does
+-- not look for.
+local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
+
 local function parse_branches(head)
   -- Five digits bound every loop over branches.
-  local count, looked = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)( ?%l*)$')
-  if not count or looked ~= '' and looked ~= ' looked' then
+  local count, marks = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)(.*)$')
+  if not count or not MARKS[marks] then
     unreadable('branches', 'no number')
   end
-  head.looked = looked ~= ''
+  head.looked = MARKS[marks][1]
   return tonumber(count)
+end
+
+-- Whether a short way must not take the record: it has a key, a message, or a branch that stands otherwise
+-- than registered and, once it is decided, held or ended by its first claim.
+local function is_marked(head)
+  local marked = head.key ~= nil or next(head.bells) ~= nil
+  for _, branch in ipairs(head.branches) do
+    local plain = branch.state == 'trying' or head.decision and first_claim(branch, head)
+    marked = marked or not plain or branch_text(branch, '.wait', head) ~= nil
+  end
+  return marked
+end
+
+local function branches_text(head)
+  return #head.branches .. (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
 end
 
 local function sorted_names(set)
@@ -659,7 +683,12 @@ local function load()
       fields[#fields + 1] = ordinal_text(place) .. part
     end
   end
+  local beyond = ordinal_text(count + 1)
+  fields[#fields + 1] = beyond
   local values = read_fields(fields)
+  if values[beyond] then
+    unreadable('branches', 'too few')
+  end
   local branches = {}
   for place = 1, count do
     local texts = {}
@@ -687,7 +716,7 @@ local function texts(head)
   end
   fields.decided = decided_text(head)
   fields.held = held_text(head.held)
-  fields.branches = #head.branches .. (head.looked and ' looked' or '')
+  fields.branches = branches_text(head)
   fields.bells = bells_text(head.bells)
   for place, branch in ipairs(head.branches) do
     for _, part in ipairs(PARTS) do
@@ -808,12 +837,12 @@ local typed
 -- A record of more branches takes the long way.
 local QUICK_MAX = 100
 
--- The fields of a kind: those of the head, then for each of `count` branches those of its parts. Each list is
--- made once.
+-- The fields of a kind: those of the head, then for each of `count` branches those of its parts, and the one
+-- of a branch beyond them if the kind asks for it. Each list is made once.
 local function fields_of(kind, count)
   local list = kind[count]
   if not list then
-    list = {}
+    list = { count = number_text(count) }
     for name in string.gmatch(kind.head, '%S+') do
       list[#list + 1] = name
     end
@@ -821,6 +850,9 @@ local function fields_of(kind, count)
       for _, part in ipairs(kind.parts) do
         list[#list + 1] = ordinal_text(place) .. part
       end
+    end
+    if kind.beyond then
+      list[#list + 1] = ordinal_text(count + 1)
     end
     kind[count] = list
   end
@@ -836,11 +868,6 @@ local function has_type(kind, key)
     typed[key] = kind
   end
   return found == kind or found == 'none'
-end
-
--- Whether the keys are what they should be that the short way of a step writes.
-local function are_typed(history)
-  return has_type('zset', DUE) and (not history or has_type('list', history))
 end
 
 local function find_queues()
@@ -908,6 +935,44 @@ local function note(...)
   if #notes < HISTORY_MAX then
     notes[#notes + 1] = string.sub(moment_text(now) .. ' ' .. table.concat({ ... }, ' '), 1, LINE_BYTES_MAX)
   end
+end
+
+-- What a step that goes the short way is told of, where a history is kept; nothing if it cannot be kept, and
+-- the long way must say why.
+local function begin_notes()
+  if HISTORY_MAX == 0 then
+    return {}
+  end
+  return declared[TAG .. 'history:' .. GID] and { moment_text(now) .. ' ' } or nil
+end
+
+local function line(lines, text)
+  if HISTORY_MAX > 0 then
+    text = lines[1] .. text
+    lines[#lines + 1] = #text <= LINE_BYTES_MAX and text or string.sub(text, 1, LINE_BYTES_MAX)
+  end
+end
+
+-- The first write of a step that goes the short way: whether the keys are what they should be.
+local function write_lines(lines, expires)
+  if not has_type('zset', DUE) then
+    return false
+  end
+  if #lines > 1 then
+    local history = TAG .. 'history:' .. GID
+    local first = math.max(2, #lines - HISTORY_MAX + 1)
+    local length = redis.pcall('RPUSH', history, unpack(lines, first))
+    if type(length) == 'table' then
+      return false
+    end
+    if length > HISTORY_MAX then
+      redis.call('LTRIM', history, -HISTORY_MAX, -1)
+    end
+    if expires then
+      redis.call('PEXPIREAT', history, expires)
+    end
+  end
+  return true
 end
 
 -- Where the notes go, if there are any.
@@ -1291,12 +1356,17 @@ local ADDED = { head = '', parts = { '', '.arguments' } }
 
 -- The record's first branches, where there is no record yet.
 local function quick()
-  local new = take_create()
-  local distinct, branches_max, bytes_max, count = take(), take_number(), take_number(), take_number()
-  if not new or distinct ~= '1' or count > math.min(branches_max, QUICK_MAX) or now >= new.deadline_at or redis.call('EXISTS', TX) == 1 then
+  local creates, name, key, initiator, deadline, lease_ms, retention_ms, distinct, branches_max, bytes_max, count =
+    unpack(ARGV, taken + 1, taken + 11)
+  if creates ~= '1' or key ~= '' or distinct ~= '1' then
     return nil
   end
-  local lease_until = now + new.lease_ms
+  count, deadline = tonumber(count), tonumber(deadline)
+  if count > QUICK_MAX or count > tonumber(branches_max) or now >= deadline or redis.call('EXISTS', TX) == 1 then
+    return nil
+  end
+  taken = taken + 11
+  local lease_until = now + lease_ms
   local fields, set, bytes = fields_of(ADDED, count), {}, 0
   for at = 1, 2 * count do
     local text = ARGV[taken + at]
@@ -1305,27 +1375,21 @@ local function quick()
       bytes = bytes + #text
     end
   end
-  if new.key then
-    set[4 * count + 1], set[4 * count + 2] = 'key', new.key
-  end
-  local history
-  if HISTORY_MAX > 0 then
-    note('begun by', new.initiator)
-    for place = 1, count do
-      note('registered', ordinal_text(place), string.match(set[4 * place - 2], '^%S+'))
-    end
-    history = find_history()
-  end
-  if bytes > bytes_max or #missing > 0 or not are_typed(history) then
+  local lines = begin_notes()
+  if bytes > tonumber(bytes_max) or not lines then
     return nil
   end
-  redis.call('HSET', TX, 'format', FORMAT, 'name', new.name, 'initiator', new.initiator, 'state', 'trying',
-    'begun_at', moment_text(now), 'deadline_at', moment_text(new.deadline_at),
-    'lease_until', moment_text(lease_until), 'retention_ms', new.retention_ms, 'branches', count .. '', unpack(set))
-  redis.call('ZADD', DUE, number_text(math.min(lease_until, new.deadline_at)), GID)
-  if history then
-    keep_notes(history)
+  line(lines, 'begun by ' .. initiator)
+  for place = 1, HISTORY_MAX > 0 and count or 0 do
+    line(lines, 'registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+'))
   end
+  if not write_lines(lines) then
+    return nil
+  end
+  redis.call('HSET', TX, 'format', FORMAT, 'name', name, 'initiator', initiator, 'state', 'trying',
+    'begun_at', moment_text(now), 'deadline_at', moment_text(deadline), 'lease_until', moment_text(lease_until),
+    'retention_ms', retention_ms, 'branches', fields.count, unpack(set))
+  redis.call('ZADD', DUE, number_text(lease_until < deadline and lease_until or deadline), GID)
   return QUICK
 end
 
@@ -1406,7 +1470,7 @@ end
 -- Claims every branch that was heard of.
 local ALL = '*'
 
-local WATCHED = { head = 'state branches deadline_at lease_until initiator', parts = { '.state' } }
+local WATCHED = { head = 'state branches deadline_at lease_until initiator format', parts = {} }
 local WRITTEN = { head = '', parts = { '.state', '.result' } }
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
@@ -1423,7 +1487,8 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or found[1] ~= 'trying' or found[2] ~= count .. '' or not found[4] or not found[5] then
+  local fields, set = fields_of(WRITTEN, count), {}
+  if found.err or found[6] ~= FORMAT or found[1] ~= 'trying' or found[2] ~= fields.count or not found[4] or not found[5] then
     return nil
   end
   local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
@@ -1432,28 +1497,27 @@ local function quick()
     return nil
   end
   local lease = moment_text(now + lease_ms)
-  local fields, set = fields_of(WRITTEN, count), {}
   for place = 1, count do
     local one = heard + 4 * (place - 1)
-    if found[5 + place] or tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
+    if tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
       return nil
     end
     local at = 4 * (place - 1)
     set[at + 1], set[at + 2] = fields[2 * place - 1], 'confirming succeeded held result=' .. ARGV[one + 4]
     set[at + 3], set[at + 4] = fields[2 * place], ARGV[one + 3]
   end
-  local history
-  if HISTORY_MAX > 0 then
-    for place = 1, count do
-      note('try of', ordinal_text(place), 'succeeded')
-    end
-    note('decided confirm because', reason, 'by', by)
-    for place = 1, count do
-      note('claimed', ordinal_text(place), 'confirm attempt 1')
-    end
-    history = find_history()
+  local lines = begin_notes()
+  if not lines then
+    return nil
   end
-  if #missing > 0 or not are_typed(history) then
+  for place = 1, HISTORY_MAX > 0 and count or 0 do
+    line(lines, 'try of ' .. ordinal_text(place) .. ' succeeded')
+  end
+  line(lines, 'decided confirm because ' .. reason .. ' by ' .. by)
+  for place = 1, HISTORY_MAX > 0 and count or 0 do
+    line(lines, 'claimed ' .. ordinal_text(place) .. ' confirm attempt 1')
+  end
+  if not write_lines(lines) then
     return nil
   end
   local decided = at_text .. ' confirm ' .. reason
@@ -1464,9 +1528,6 @@ local function quick()
   -- The timer stands at one of these already, or before.
   if found[4] > lease and found[3] > lease then
     redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
-  end
-  if history then
-    keep_notes(history)
   end
   return QUICK
 end
@@ -1740,7 +1801,7 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
-local WATCHED = { head = 'state branches retention_ms key bells decided', parts = { '.state' } }
+local WATCHED = { head = 'state branches retention_ms format', parts = { '.state' }, beyond = true }
 local WRITTEN = { head = '', parts = { '.state' } }
 local GONE = { head = 'held', parts = { '.arguments', '.result' } }
 -- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
@@ -1756,18 +1817,21 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  if found.err or not HELD[found[1]] or found[2] ~= count .. '' or not found[3] or found[4] or found[5] then
+  local fields, set, places = fields_of(WRITTEN, count), {}, {}
+  if found.err or found[4] ~= FORMAT or not HELD[found[1]] or found[2] ~= fields.count or found[5 + count] then
+    return nil
+  end
+  if not string.find(found[3] or '', '^%d+$') then
     return nil
   end
   local was, direction = found[1], DIRECTION[found[1]]
   local state = was == 'confirming' and 'confirmed' or 'cancelled'
-  local fields, set, places = fields_of(WRITTEN, count), {}, {}
   local one = taken + 1
   for _ = 1, count do
     local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
     one = one + 5
     place = tonumber(place)
-    local line, held = found[6 + place], HELD[was][seen]
+    local line, held = found[4 + place], HELD[was][seen]
     if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
       return nil
     end
@@ -1778,25 +1842,25 @@ local function quick()
     set[2 * place - 1], set[2 * place] = fields[place], state .. ' ' .. seen .. ' once'
   end
   local expires = now + tonumber(found[3])
-  local history
-  if HISTORY_MAX > 0 then
-    local since = moment_of('decided', string.sub(found[6] or '', 1, 24))
-    for place = 1, count do
-      note(state, ordinal_text(place), 'after', now - since .. ' ms')
-    end
-    note('ended', state)
-    history = find_history()
+  local lines = begin_notes()
+  if not lines then
+    return nil
   end
-  if #missing > 0 or not are_typed(history) then
+  if HISTORY_MAX > 0 then
+    local since = moment_of('decided', string.sub(redis.call('HGET', TX, 'decided') or '', 1, 24))
+    for place = 1, count do
+      line(lines, state .. ' ' .. ordinal_text(place) .. ' after ' .. number_text(now - since) .. ' ms')
+    end
+    line(lines, 'ended ' .. state)
+  end
+  expires = number_text(expires)
+  if not write_lines(lines, expires) then
     return nil
   end
   redis.call('HSET', TX, 'state', state, 'ended_at', moment_text(now), unpack(set))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  redis.call('PEXPIREAT', TX, number_text(expires))
+  redis.call('PEXPIREAT', TX, expires)
   redis.call('ZREM', DUE, GID)
-  if history then
-    keep_notes(history, true, number_text(expires))
-  end
   return QUICK
 end
 
@@ -2006,7 +2070,6 @@ local function step(operation)
     return slow(operation.operate)
   end
   local first = taken
-  notes, missing, before = {}, {}, {}
   local answer = operation.quick()
   if not answer then
     taken = first
@@ -2162,9 +2225,9 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_cea929039937aa76_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_cea929039937aa76_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cea929039937aa76_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cea929039937aa76_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cea929039937aa76_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cea929039937aa76_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_fa0251a971943ffc_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_fa0251a971943ffc_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_fa0251a971943ffc_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_fa0251a971943ffc_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_fa0251a971943ffc_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_fa0251a971943ffc_rehearse', callback = rehearse, flags = { 'allow-oom' } }

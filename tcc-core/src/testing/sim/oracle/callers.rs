@@ -34,8 +34,15 @@ impl Oracle {
 
     /// A closure runs under a business key (rule 15).
     pub(in crate::testing::sim) fn keyed(&mut self, key: &str, gid: &Gid, again: bool, now: Timestamp) {
+        // A closure that starts when its transaction is decided can do nothing in it.
+        if self.records.get(gid).is_some_and(|record| record.decision.is_some()) {
+            return;
+        }
         let earlier = self.keyed.get(key).into_iter().flatten();
         let clash = earlier.clone().find(|other| {
+            if self.is_excused(other) {
+                return false;
+            }
             let Some(record) = self.records.get(other) else { return true };
             let cancelled = again && record.state == TransactionState::Cancelled;
             !cancelled && super::gone_rightly(record, now).is_err()
@@ -57,7 +64,7 @@ impl Oracle {
     /// Subscribers were told a decision.
     pub(in crate::testing::sim) fn event_decided(&mut self, gid: &Gid, decision: &Decision) {
         let written = self.records.get(gid).and_then(|record| record.decision.as_ref());
-        if written != Some(decision) {
+        if written != Some(decision) && !self.is_undone(gid, decision.direction) {
             let what = format!("{gid}: subscribers heard {decision:?}, and {written:?} is written");
             self.violate(what);
         }
@@ -74,7 +81,9 @@ impl Oracle {
             Caller::Confirmed { gid, waited } => {
                 self.hear_decision(gid, Direction::Confirm, true)?;
                 let state = self.records.get(gid).map(|record| record.state);
-                if *waited && state != Some(TransactionState::Confirmed) {
+                // Nothing is written of a transaction without branches.
+                let shaken = self.is_shaken(gid);
+                if *waited && !shaken && state.is_some_and(|state| state != TransactionState::Confirmed) {
                     return Err(format!("{gid}: a caller heard that it is final, and it is {state:?}"));
                 }
                 Ok(())
@@ -87,6 +96,11 @@ impl Oracle {
 
     fn check_repeated(&self, outcome: &Outcome) -> Result<(), String> {
         let gid = &outcome.gid;
+        if outcome.decision.as_ref().is_none_or(|decision| self.is_undone(gid, decision.direction))
+            && self.is_shaken(gid)
+        {
+            return Ok(());
+        }
         let Some(record) = self.records.get(gid) else {
             return Err(format!("{gid}: a caller heard of it, and nothing was ever written"));
         };
@@ -108,15 +122,17 @@ impl Oracle {
                 self.hear_decision(gid, Direction::Cancel, false)?;
                 match written {
                     // Whose deadline passed while the store was away cannot know who was first.
+                    Some(_) if self.is_undone(gid, Direction::Cancel) => Ok(()),
                     Some(decision) if decision.reason != reason && reason != Reason::DeadlinePassed => {
                         Err(format!("{gid}: a caller heard {reason:?}, and {:?} is written", decision.reason))
                     }
                     _ => Ok(()),
                 }
             }
-            Kind::NotFinal if written.is_none() => {
+            Kind::NotFinal if written.is_none() && !self.is_shaken(gid) => {
                 Err(format!("{gid}: a caller heard that it is decided, and it is not"))
             }
+            Kind::Lost if self.is_shaken(gid) => Ok(()),
             Kind::Lost => match self.records.get(gid) {
                 Some(record) => super::gone_rightly(record, now),
                 None => Ok(()),
@@ -133,7 +149,13 @@ impl Oracle {
         must_be_written: bool,
     ) -> Result<(), String> {
         self.told.insert(gid.clone(), direction);
+        if self.is_undone(gid, direction) {
+            return Ok(());
+        }
         let Some(record) = self.records.get(gid) else {
+            if !must_be_written {
+                self.unwritten.insert(gid.clone());
+            }
             return match direction {
                 Direction::Confirm => {
                     // A transaction without branches leaves no record.

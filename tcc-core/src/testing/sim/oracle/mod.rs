@@ -3,6 +3,7 @@
 
 mod callers;
 mod end;
+mod failover;
 mod records;
 mod runs;
 
@@ -44,6 +45,9 @@ pub(super) struct Oracle {
     by_branch: BTreeMap<Place, Vec<usize>>,
     /// Decisions that callers were told of.
     told: BTreeMap<Gid, Direction>,
+    /// Transactions whose closure gave up and that nobody could write down: a late registration may begin them
+    /// for their lease to end.
+    unwritten: BTreeSet<Gid>,
     /// Branches whose value was given to a closure.
     heard: BTreeSet<Place>,
     /// Transactions that ran under each business key.
@@ -53,6 +57,8 @@ pub(super) struct Oracle {
     orphans: u64,
     /// Branches whose process could not cancel them without a record, and said so: an operator must.
     abandoned: BTreeSet<Place>,
+    /// What failovers took.
+    losses: BTreeMap<Gid, failover::Loss>,
 }
 
 impl Oracle {
@@ -64,12 +70,14 @@ impl Oracle {
             runs: Vec::new(),
             by_branch: BTreeMap::new(),
             told: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
             heard: BTreeSet::new(),
             keyed: BTreeMap::new(),
             deaths: BTreeMap::new(),
             answers: 0,
             orphans: 0,
             abandoned: BTreeSet::new(),
+            losses: BTreeMap::new(),
         }
     }
 
@@ -138,7 +146,7 @@ impl Oracle {
         let gid = step.gid;
         let Some(after) = step.after else { return Ok(()) };
         let decided = after.decision.as_ref();
-        if let Some(told) = self.told.get(gid) {
+        if let Some(told) = self.told.get(gid).filter(|told| !self.is_undone(gid, **told)) {
             match decided {
                 Some(decision) if decision.direction == *told => {}
                 Some(decision) => {
@@ -147,7 +155,7 @@ impl Oracle {
                         decision.direction
                     ));
                 }
-                None if step.before.is_none() => {
+                None if step.before.is_none() && !self.unwritten.contains(gid) => {
                     return Err(format!("{gid}: it was begun after a caller had heard {told} (rule 3)"));
                 }
                 None => {}

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::Step;
 use crate::{
     gid::Gid,
-    machine::{Answer, How, Op},
-    record::{Branch, Closed, BranchState, Direction, Record, Seen, TransactionState},
+    machine::{Answer, How, Op, Refusal},
+    record::{Branch, BranchState, Closed, Direction, Record, Seen, TransactionState},
     store::Doorbell,
     time::Timestamp,
 };
@@ -55,12 +55,22 @@ fn answered(step: &Step<'_>) -> Result<(), String> {
         Ok(Answer::Begun(crate::machine::Begun::New) | Answer::Registered(_)) if step.after.is_none() => {
             return Err(format!("{gid}: a begin was answered and nothing is written (I8)"));
         }
+        Err(Refusal::NotFound) if cancels_in_time(step) => {
+            return Err(format!("{gid}: cancel came before its record and left no tombstone (rule 3)"));
+        }
         Err(refusal) if step.before != step.after => {
             return Err(format!("{gid} was changed by an operation that was refused: {refusal}"));
         }
         _ => {}
     }
     Ok(())
+}
+
+/// A cancel that may still write a tombstone.
+fn cancels_in_time(step: &Step<'_>) -> bool {
+    let Op::Decide(decide) = step.op else { return false };
+    let in_time = decide.create.as_ref().is_some_and(|create| step.applied.now < create.deadline_at);
+    in_time && decide.direction == Direction::Cancel
 }
 
 /// The parts of a record agree.

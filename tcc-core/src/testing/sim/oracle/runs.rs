@@ -114,6 +114,7 @@ impl Oracle {
         let run = &self.runs[id.number];
         let place = (run.start.gid.clone(), run.start.branch);
         let checked = match effect {
+            Effect::Contradiction if self.is_excused(&place.0) => Ok(()),
             Effect::Contradiction => Err(format!("{id}: the fence holds the opposite (I1, I6)")),
             Effect::Nothing => Ok(()),
             Effect::Moved(_) => {
@@ -138,14 +139,18 @@ impl Oracle {
         self.by_branch.get(place).into_iter().flatten().map(|number| &self.runs[*number])
     }
 
-    fn check_start(&self, start: &Start) -> Result<(), String> {
+    fn check_start(&mut self, start: &Start) -> Result<(), String> {
         let (gid, ordinal) = (&start.gid, start.branch);
         let place = (gid.clone(), ordinal);
         let record = self.records.get(gid);
         let Some(branch) = record.and_then(|record| record.branch(ordinal)) else {
+            if self.is_forgotten(&place) {
+                self.act_on_lost(gid);
+                return Ok(());
+            }
             return Err(format!("{gid}/{ordinal}: a handler runs and the branch is not registered (rule 3)"));
         };
-        let state = branch.state;
+        let (state, newest) = (branch.state, branch.epoch);
         match start.phase {
             Phase::Try { .. } => {
                 if self.runs_of(&place).any(Run::is_try) {
@@ -154,10 +159,16 @@ impl Oracle {
                 return Ok(());
             }
             Phase::Confirm if !matches!(state, BranchState::Confirming | BranchState::Confirmed) => {
-                return Err(format!("{gid}/{ordinal} is {state} and its confirm runs"));
+                let lost = self.act_on_lost(gid);
+                return lost
+                    .then_some(())
+                    .ok_or_else(|| format!("{gid}/{ordinal} is {state} and its confirm runs"));
             }
             Phase::Cancel { .. } if !matches!(state, BranchState::Cancelling | BranchState::Cancelled) => {
-                return Err(format!("{gid}/{ordinal} is {state} and its cancel runs"));
+                let lost = self.act_on_lost(gid);
+                return lost
+                    .then_some(())
+                    .ok_or_else(|| format!("{gid}/{ordinal} is {state} and its cancel runs"));
             }
             Phase::Confirm | Phase::Cancel { .. } => {}
         }
@@ -165,12 +176,12 @@ impl Oracle {
             return Err(format!("{gid}/{ordinal}: attempt {} of {ATTEMPTS_MAX}", start.attempt));
         }
         // Epoch 0 is a cancel whose record is gone, so that it has no lease.
-        if start.epoch > branch.epoch {
+        if start.epoch > newest && !self.is_shaken(gid) {
             return Err(format!("{gid}/{ordinal} is driven at epoch {} before it is claimed", start.epoch));
         }
         let other = self.runs_of(&place).find(|run| !run.is_try() && run.ended.is_none());
         match other {
-            Some(other) if self.leases_hold && start.epoch > 0 => Err(format!(
+            Some(other) if self.leases_hold && start.epoch > 0 && !self.is_shaken(gid) => Err(format!(
                 "{gid}/{ordinal} is driven at epoch {} while epoch {} still runs (I4)",
                 start.epoch, other.start.epoch
             )),

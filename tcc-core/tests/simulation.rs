@@ -5,19 +5,25 @@
 //! `replay` tells whole.
 
 #![allow(clippy::unwrap_used, reason = "a surprise ends the test")]
+#![allow(clippy::disallowed_methods, reason = "how long a proof takes, a clock on the wall tells")]
 
-use std::{collections::BTreeMap, env, sync::Mutex};
+mod proof;
 
-use tcc::{
+use std::{collections::BTreeMap, env, time::Instant};
+
+use proof::{Proof, on_every_core};
+use tcc_core::testing::sim::{self, Fault, Report};
+use tcc_core::{
     machine::Transition::{self, *},
     record::{
         Direction::{Cancel, Confirm},
         ParkCause, Reason,
     },
 };
-use tcc_core::testing::sim::{self, Fault, Report};
 
 const SEEDS: u64 = 2_000;
+/// Seeds run before their reports are added up.
+const AT_ONCE: usize = 10_000;
 
 /// What happens in every large run, or it proves too little. Left out is what one service by itself cannot
 /// come to: calls of other services (rule 16), and records that are lost.
@@ -78,22 +84,34 @@ fn from_env(name: &str) -> Option<u64> {
     env::var(name).ok()?.parse().ok()
 }
 
-/// Looks at the report of each seed, on every core.
-fn run_all<T: Send>(seeds: impl Iterator<Item = u64> + Send, look: impl Fn(Report) -> T + Sync) -> Vec<T> {
-    let (seeds, looked) = (Mutex::new(seeds), Mutex::new(Vec::new()));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let work = || {
-        while let Some(seed) = { seeds.lock().unwrap().next() } {
-            let seen = look(sim::run(seed));
-            looked.lock().unwrap().push(seen);
+/// What many reports came to.
+#[derive(Default)]
+struct Sum {
+    faults: BTreeMap<Fault, u64>,
+    transitions: BTreeMap<Transition, u64>,
+    confirmed: u64,
+    cancelled: u64,
+    redriven: u64,
+    orphans: u64,
+    polls: u64,
+    answers: u64,
+    broken: Vec<Report>,
+}
+
+impl Sum {
+    fn add(&mut self, report: Report) {
+        add(&mut self.faults, &report.faults);
+        add(&mut self.transitions, &report.transitions);
+        self.confirmed += report.confirmed;
+        self.cancelled += report.cancelled;
+        self.redriven += report.redriven;
+        self.orphans += report.orphans;
+        self.polls += report.polls;
+        self.answers += report.answers;
+        if report.violation.is_some() {
+            self.broken.push(report);
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(work);
-        }
-    });
-    looked.into_inner().unwrap()
+    }
 }
 
 fn add<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
@@ -105,30 +123,37 @@ fn add<K: Ord + Copy>(sum: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
 #[test]
 #[allow(clippy::print_stdout, reason = "what a run consisted of belongs into its log")]
 fn every_seed_keeps_every_invariant() {
+    let started = Instant::now();
     let first = from_env("TCC_SIM_FIRST").unwrap_or(0);
     let count = from_env("TCC_SIM_SEEDS").unwrap_or(SEEDS);
-    let reports = run_all(first..first + count, |mut report| {
-        // Thousands of traces would fill the memory.
-        if report.violation.is_none() {
-            report.trace = String::new();
-        }
-        report
-    });
-    let (mut faults, mut transitions) = (BTreeMap::new(), BTreeMap::new());
-    for report in &reports {
-        add(&mut faults, &report.faults);
-        add(&mut transitions, &report.transitions);
+    let mut sum = Sum::default();
+    let end = first + count;
+    for from in (first..end).step_by(AT_ONCE) {
+        let reports = on_every_core(from..end.min(from + AT_ONCE as u64), |seed| {
+            let mut report = sim::run(seed);
+            // Thousands of traces would fill the memory.
+            if report.violation.is_none() {
+                report.trace = String::new();
+            }
+            report
+        });
+        reports.into_iter().for_each(|report| sum.add(report));
     }
-    let sum = |of: fn(&Report) -> u64| reports.iter().map(of).sum::<u64>();
-    let (confirmed, cancelled) = (sum(|report| report.confirmed), sum(|report| report.cancelled));
-    let (redriven, orphans) = (sum(|report| report.redriven), sum(|report| report.orphans));
+    let Sum { faults, transitions, confirmed, cancelled, redriven, orphans, polls, answers, mut broken } =
+        sum;
     println!("{count} seeds: {confirmed} transactions confirmed, {cancelled} cancelled, {redriven} redriven");
-    println!("{} polls, {} answers to callers", sum(|report| report.polls), sum(|report| report.answers));
+    println!("{polls} polls, {answers} answers to callers");
     println!("faults: {faults:?}");
     println!("transitions: {transitions:?}");
 
-    let mut broken: Vec<&Report> = reports.iter().filter(|report| report.violation.is_some()).collect();
     broken.sort_by_key(|report| report.seed);
+    let proof = Proof {
+        layer: "simulation",
+        runs: count,
+        faults: faults.values().sum(),
+        violations: broken.len() as u64,
+    };
+    proof.print(started.elapsed());
     for report in &broken {
         println!("seed {}: {}", report.seed, report.violation.as_deref().unwrap_or_default());
     }
@@ -150,8 +175,8 @@ fn every_seed_keeps_every_invariant() {
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let unequal = run_all((0..SEEDS).step_by(50), |report| {
-        let again = sim::run(report.seed);
+    let unequal = on_every_core((0..SEEDS).step_by(50), |seed| {
+        let (report, again) = (sim::run(seed), sim::run(seed));
         assert!(again.trace.lines().count() > 20, "seed {} tells nothing", again.seed);
         (report != again).then_some(report.seed)
     });
@@ -159,7 +184,7 @@ fn the_same_seed_gives_the_same_trace() {
     assert!(unequal.is_empty(), "these seeds gave two different traces: {unequal:?}");
 }
 
-/// Tells one seed whole: `TCC_SIM_SEED=7 cargo test --test simulation replay -- --nocapture`.
+/// Tells one seed whole: `TCC_SIM_SEED=7 cargo test -p tcc-core --features testing --test simulation replay -- --nocapture`.
 #[test]
 #[allow(clippy::print_stdout, reason = "it is asked for")]
 fn replay() {
