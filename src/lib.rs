@@ -110,6 +110,8 @@
 //! - Phase two goes on until each branch is final, or parked with its cause for an operator: attempts are
 //!   counted and spaced in the store, so that a crash neither loses nor multiplies them.
 //! - A business key ([`Transaction::key`]) runs once; a second caller gets the first one's outcome.
+//! - A call of another service ([`Tx::remote_call`]) that is made twice is one branch, and one whose answer never came
+//!   forbids commit: "time out, then ask another" never confirms both.
 //!
 //! # What is not
 //!
@@ -132,6 +134,7 @@
 //! | embed the runtime | [`Runtime::builder`], [`Config`], [`Health`], [`Event`] |
 //! | keep it in Redis | [`RedisStore`], `redis` |
 //! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`] |
+//! | call other services in it | [`Tx::remote_call`], [`Runtime::join`], [`Joined`], `propagate` |
 //! | test your participants | `testing::kit`, with the feature `testing` |
 //! | do without macros | [`Action`], [`RuntimeBuilder::actions`], [`Tx::call`] |
 //! | write a store | [`store`], [`machine`], [`record`] |
@@ -143,9 +146,14 @@
 //! | `macros` | yes | the attribute macros |
 //! | `redis` | yes | [`RedisStore`], and its settings in the module `redis` |
 //! | `tls` | no | `rediss://` URLs |
+//! | `propagate` | no | carrying transactions over HTTP and gRPC, in the module `propagate` |
+//! | `axum`, `reqwest`, `tonic` | no | the same for these libraries |
 //! | `testing` | no | the module `testing`: the kit for your participants' tests, for `dev-dependencies` |
 
 pub use tcc_core::*;
+
+#[cfg(feature = "propagate")]
+pub use tcc_propagate as propagate;
 
 #[cfg(feature = "redis")]
 pub use tcc_redis::{self as redis, RedisStore};

@@ -157,11 +157,12 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
         let ordinal = registered.ordinal;
         if !registered.yours {
             return Started::Before(match registered.outcome {
-                TryOutcome::Succeeded(result) => match (self.keep.decode)(&result) {
-                    Ok(value) => Answered { ordinal: Some(ordinal), result: Ok(value) },
-                    Err(error) => unknown(UnknownTry::Unkept(error.to_string())),
-                },
-                TryOutcome::Refused | TryOutcome::Unknown => unknown(UnknownTry::Stopped),
+                TryOutcome::Succeeded(result) => decoded(&tx, ordinal, result, self.keep.decode),
+                TryOutcome::Refused => rejected_before(&tx, ordinal),
+                TryOutcome::Unknown => {
+                    let patience = self.policy.timeout.min(tx.time_left());
+                    return Started::Elsewhere(Elsewhere { tx, ordinal, patience, decode: self.keep.decode });
+                }
             });
         }
         let Some(start) = self.start else { return Started::Before(unknown(UnknownTry::Stopped)) };
@@ -200,8 +201,10 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
                 Tried::Rejected(_) => Known::Refused,
                 Tried::Unkept(_) => return tried,
             };
-            learner.learn(ordinal, known);
-            tried
+            match learner.settle(ordinal, known).await {
+                Ok(()) => tried,
+                Err(why) => Tried::Unkept(why),
+            }
         };
         let work = tx.shared.tracker.track_future(work);
         let task = Task::spawn(&*tx.shared.seam, work);
@@ -213,6 +216,53 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
 pub(crate) enum Started<T, E> {
     Running(Trying<T, E>),
     Before(Answered<T, E>),
+    Elsewhere(Elsewhere<T>),
+}
+
+/// A try that another run of the same call is at (rule 16).
+pub(crate) struct Elsewhere<T> {
+    tx: Arc<TxInner>,
+    ordinal: Ordinal,
+    patience: Duration,
+    decode: fn(&Payload) -> Result<T, DecodeError>,
+}
+
+impl<T> Elsewhere<T> {
+    /// Waits for its outcome, no longer than for a try of one's own.
+    async fn finish<E>(self) -> Answered<T, E> {
+        let Self { tx, ordinal, patience, decode } = self;
+        match within(&*tx.shared.seam, patience, tx.outcome_elsewhere(ordinal)).await.flatten() {
+            Some(Known::Succeeded(result)) => decoded(&tx, ordinal, result, decode),
+            Some(Known::Refused) => rejected_before(&tx, ordinal),
+            None => {
+                let call = tx.call_of(ordinal);
+                let why = NotRun::Elsewhere { gid: tx.gid.clone(), call };
+                Answered { ordinal: None, result: Err(TryError::NotRun(why)) }
+            }
+        }
+    }
+}
+
+/// The stored result of an earlier run.
+fn decoded<T, E>(
+    tx: &TxInner,
+    ordinal: Ordinal,
+    result: Payload,
+    decode: fn(&Payload) -> Result<T, DecodeError>,
+) -> Answered<T, E> {
+    match decode(&result) {
+        Ok(value) => {
+            tx.adopt(ordinal, Known::Succeeded(result));
+            Answered { ordinal: Some(ordinal), result: Ok(value) }
+        }
+        Err(error) => unknown(UnknownTry::Unkept(error.to_string())),
+    }
+}
+
+fn rejected_before<T, E>(tx: &TxInner, ordinal: Ordinal) -> Answered<T, E> {
+    tx.adopt(ordinal, Known::Refused);
+    let why = NotRun::RejectedBefore { gid: tx.gid.clone(), call: tx.call_of(ordinal) };
+    Answered { ordinal: Some(ordinal), result: Err(TryError::NotRun(why)) }
 }
 
 impl<T: Send + 'static, E: Send + 'static> Started<T, E> {
@@ -221,6 +271,7 @@ impl<T: Send + 'static, E: Send + 'static> Started<T, E> {
         let mut trying = match self {
             Self::Running(trying) => trying,
             Self::Before(answered) => return answered,
+            Self::Elsewhere(elsewhere) => return elsewhere.finish().await,
         };
         let ended = trying.task.join_within(&*trying.tx.shared.seam, trying.patience).await;
         let heard = Some(trying.ordinal);

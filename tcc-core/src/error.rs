@@ -275,6 +275,15 @@ pub enum NotRun {
     /// A call was polled before it was joined.
     #[error("a call that was awaited before cannot be joined; hand it to the join at once")]
     AwaitedBefore,
+    /// An earlier run of the same call was rejected. The error was told then, and is not kept; the branch will be
+    /// cancelled, and the caller may go on without it.
+    #[error("call {call} of {gid} was made before, and its try was rejected")]
+    RejectedBefore {
+        /// The transaction.
+        gid: Gid,
+        /// Id of the call.
+        call: String,
+    },
     /// Another run of the same call tries the branch, and did not end in time.
     #[error("call {call} of {gid} is being tried elsewhere")]
     Elsewhere {

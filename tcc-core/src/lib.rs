@@ -6,6 +6,7 @@
 #[path = "private.rs"]
 pub mod __private;
 mod action;
+mod answer;
 mod call;
 mod checks;
 mod config;
@@ -33,6 +34,7 @@ mod transaction;
 mod tx;
 
 pub use action::{Action, ActionPolicy, Rejection};
+pub use answer::{ANSWER_BYTES_MAX, CallAnswer};
 pub use call::{Call, WireCall};
 pub use config::{Config, FenceRetention};
 pub use context::{CancelCx, ConfirmCx, TryCx};
@@ -49,4 +51,4 @@ pub use retry::RetryPolicy;
 pub use runtime::{Health, OperateError, Runtime, RuntimeBuilder, StartError};
 pub use time::Timestamp;
 pub use transaction::{Ending, KeyedTransaction, OpenTransaction, Transaction};
-pub use tx::Tx;
+pub use tx::{CallContext, JoinError, Joined, RemoteCall, TraceParent, Tx};

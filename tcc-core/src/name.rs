@@ -201,6 +201,14 @@ impl CallId {
     pub fn top(n: u32) -> Self {
         Self(n.to_string().into())
     }
+
+    /// The `n`th call made by the service that received this one.
+    ///
+    /// # Errors
+    /// When the id would be longer than [`NAME_BYTES_MAX`]: services call each other in a circle.
+    pub fn child(&self, n: u32) -> Result<Self, InvalidInput> {
+        Self::new(&format!("{}.{n}", self.0))
+    }
 }
 
 text_type!(CallId);
@@ -301,7 +309,8 @@ mod tests {
     #[test]
     fn call_ids_are_dotted_numbers() {
         assert_eq!(CallId::top(3).as_str(), "3");
-        assert!(CallId::new("3.1.12").is_ok());
+        assert_eq!(CallId::new("3.1").unwrap().child(12).unwrap().as_str(), "3.1.12");
+        assert!(CallId::new(&"1".repeat(NAME_BYTES_MAX)).unwrap().child(1).is_err());
         for bad in ["", ".", "3.", "a", "3..1"] {
             assert!(CallId::new(bad).is_err(), "{bad}");
         }

@@ -1,5 +1,8 @@
 //! The handle of an open transaction: it registers branches, learns what their tries came to, and decides.
 
+mod joined;
+mod remote;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -29,6 +32,9 @@ use crate::{
     store::{StoreError, StoreErrorKind},
     time::Timestamp,
 };
+
+pub use joined::{JoinError, Joined};
+pub use remote::{CallContext, RemoteCall, TraceParent};
 
 /// For how long an outcome that came after the decision is pursued while the store does not answer.
 const LATE_PATIENCE: Duration = Duration::from_secs(600);
@@ -96,13 +102,26 @@ pub(crate) struct TxInner {
     pub(crate) gid: Gid,
     pub(crate) name: Name,
     pub(crate) deadline_at: Timestamp,
-    /// What the record is created with, until a call that carries it is acknowledged.
-    create: Create,
+    role: Role,
     begun_at: Duration,
     state: Mutex<TxState>,
     _permit: OwnedSemaphorePermit,
     /// A shutdown waits for open transactions.
     _tracked: TaskTrackerToken,
+}
+
+/// What a process is to the transaction.
+enum Role {
+    /// It began it and decides it. What the record is created with, until a call that carries it is acknowledged.
+    Initiator(Create),
+    /// It was called, and its branches are the caller's.
+    Joined {
+        /// The caller's call, of which every call made here is a child.
+        call: CallId,
+        /// This run of it: a repetition of the same call is another (rule 16).
+        run: Token,
+        trace_parent: Option<TraceParent>,
+    },
 }
 
 /// How a transaction began.
@@ -122,11 +141,35 @@ struct TxState {
     calls: u32,
     payload_bytes: usize,
     branches: BTreeMap<Ordinal, LocalBranch>,
-    /// Branches named by a commit of which one sending was not answered: they may have been confirmed.
+    /// Branches named by a commit, or by a report before one, of which one sending was not answered: they may have
+    /// been confirmed.
     perhaps_confirmed: BTreeSet<Ordinal>,
+    /// Branches that other services registered for calls made here, as their answers told.
+    remote: BTreeMap<Ordinal, RemoteBranch>,
+    /// Calls sent to other services, and whether they were answered (rule 16).
+    sent: BTreeMap<CallId, bool>,
 }
 
 impl TxState {
+    fn new(acked: bool) -> Self {
+        Self {
+            phase: Phase::Open,
+            acked,
+            pending: 0,
+            calls: 0,
+            payload_bytes: 0,
+            branches: BTreeMap::new(),
+            perhaps_confirmed: BTreeSet::new(),
+            remote: BTreeMap::new(),
+            sent: BTreeMap::new(),
+        }
+    }
+
+    /// Whether a call to another service was sent and not answered.
+    fn awaits_answer(&self) -> bool {
+        self.sent.values().any(|answered| !answered)
+    }
+
     /// Counts these bytes in, unless they are too many: then it gives what they would come to.
     fn take_bytes(&mut self, bytes: usize, max: usize) -> Result<(), usize> {
         let total = self.payload_bytes.saturating_add(bytes);
@@ -146,11 +189,19 @@ enum Phase {
 }
 
 struct LocalBranch {
+    call: CallId,
     action: ActionName,
     arguments: Payload,
     known: Option<Known>,
     /// Whether the closure was given the outcome. What it never heard of is not confirmed (rule 4).
     heard: bool,
+}
+
+/// A branch that another service registered.
+struct RemoteBranch {
+    /// The call that it was registered for.
+    call: CallId,
+    seen: Seen,
 }
 
 /// A branch about to be registered.
@@ -170,22 +221,13 @@ impl TxInner {
             BegunHow::Recorded { asked_at } => (true, asked_at),
             BegunHow::Unrecorded => (false, shared.seam.elapsed()),
         };
-        let state = TxState {
-            phase: Phase::Open,
-            acked,
-            pending: 0,
-            calls: 0,
-            payload_bytes: 0,
-            branches: BTreeMap::new(),
-            perhaps_confirmed: BTreeSet::new(),
-        };
         let inner = Arc::new(Self {
             gid: create.gid.clone(),
             name: create.name.clone(),
             deadline_at: create.deadline_at,
             begun_at,
-            create,
-            state: Mutex::new(state),
+            role: Role::Initiator(create),
+            state: Mutex::new(TxState::new(acked)),
             _permit: permit,
             _tracked: shared.tracker.token(),
             shared,
@@ -216,12 +258,38 @@ impl TxInner {
         self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.gid);
     }
 
+    /// What the record is to be created with by a call sent now.
+    fn create(&self, state: &TxState) -> Option<Create> {
+        match &self.role {
+            Role::Initiator(create) if !state.acked => Some(create.clone()),
+            Role::Initiator(_) | Role::Joined { .. } => None,
+        }
+    }
+
+    /// The id of the next call.
+    fn next_call(&self, state: &mut TxState) -> Result<CallId, NotRun> {
+        state.calls += 1;
+        match &self.role {
+            Role::Initiator(_) => Ok(CallId::top(state.calls)),
+            Role::Joined { call, .. } => Ok(call.child(state.calls)?),
+        }
+    }
+
+    /// Which run of its call tries a branch.
+    fn run(&self) -> Option<Token> {
+        match &self.role {
+            Role::Initiator(_) => None,
+            Role::Joined { run, .. } => Some(*run),
+        }
+    }
+
     /// Registers branches, all or none, durably before their tries may start (rule 3).
     ///
     /// If the future is dropped, it is not known whether they are registered, and commit is refused.
     pub(crate) async fn register(self: &Arc<Self>, wanted: Vec<Wanted>) -> Result<Vec<Registered>, NotRun> {
         let limits = &self.shared.config;
         let bytes = wanted.iter().map(|one| one.arguments.len()).sum();
+        let calls: Vec<CallId>;
         let (register, mut pending) = {
             let mut state = self.state();
             if state.phase != Phase::Open {
@@ -236,10 +304,9 @@ impl TxInner {
                         max: limits.payload_bytes_max,
                     });
                 }
-                state.calls += 1;
                 branches.push(NewBranch {
-                    call: CallId::top(state.calls),
-                    runner: None,
+                    call: self.next_call(&mut state)?,
+                    runner: self.run(),
                     action: one.action.clone(),
                     arguments: one.arguments.clone(),
                 });
@@ -250,8 +317,9 @@ impl TxInner {
                 gid: self.gid.clone(),
                 refusal: Refusal::TooManyPayloadBytes { max: max as u64 },
             })?;
+            calls = branches.iter().map(|branch| branch.call.clone()).collect();
             let register = Register {
-                create: (!state.acked).then(|| self.create.clone()),
+                create: self.create(&state),
                 branches,
                 branches_max: limits.branches_max,
                 payload_bytes_max: limits.transaction_payload_bytes_max as u64,
@@ -267,15 +335,18 @@ impl TxInner {
                 state.acked = true;
                 // A place that is taken is given again only by a record that lost its newest branches. The call
                 // stays pending, so that nothing is committed.
-                if let Some(again) = registered.iter().find(|one| state.branches.contains_key(&one.ordinal)) {
+                let known =
+                    |ordinal| state.branches.contains_key(ordinal) || state.remote.contains_key(ordinal);
+                if let Some(again) = registered.iter().find(|one| known(&one.ordinal)) {
                     let message =
                         format!("the store lost acknowledged writes: branch {} came again", again.ordinal);
                     let error = StoreError::new(StoreErrorKind::Corrupt, message);
                     return Err(NotRun::Store { gid: self.gid.clone(), error });
                 }
                 pending.answered = true;
-                for (one, branch) in wanted.into_iter().zip(&registered) {
+                for ((one, branch), call) in wanted.into_iter().zip(&registered).zip(calls) {
                     let local = LocalBranch {
+                        call,
                         action: one.action,
                         arguments: one.arguments,
                         known: None,
@@ -310,8 +381,20 @@ impl TxInner {
         }
     }
 
+    /// Takes in what a try came to. A service that was called has it recorded first (rule 16): an error says why
+    /// its caller must not count on it.
+    pub(crate) async fn settle(self: &Arc<Self>, ordinal: Ordinal, known: Known) -> Result<(), String> {
+        match &self.role {
+            Role::Initiator(_) => {
+                self.learn(ordinal, known);
+                Ok(())
+            }
+            Role::Joined { .. } => self.record_outcome(ordinal, known).await,
+        }
+    }
+
     /// Takes in what a try came to; after the decision was sent it goes to the record by itself (rule 6c).
-    pub(crate) fn learn(self: &Arc<Self>, ordinal: Ordinal, known: Known) {
+    fn learn(self: &Arc<Self>, ordinal: Ordinal, known: Known) {
         let seen = match known {
             Known::Succeeded(_) => Seen::Succeeded,
             Known::Refused => Seen::Refused,
@@ -500,8 +583,11 @@ impl TxInner {
         if nothing_recorded {
             return Some((None, None));
         }
-        let unheard = state.pending > 0 || state.branches.values().any(|branch| !branch.heard);
+        let unheard = state.pending > 0
+            || state.branches.values().any(|branch| !branch.heard)
+            || state.remote.values().any(|branch| branch.seen == Seen::Unknown);
         let (direction, reason) = match direction {
+            Direction::Confirm if state.awaits_answer() => (Direction::Cancel, Reason::PendingCall),
             Direction::Confirm if unheard => (Direction::Cancel, Reason::UnknownOutcome),
             _ => (direction, reason),
         };
@@ -509,6 +595,7 @@ impl TxInner {
             .branches
             .iter()
             .map(|(ordinal, branch)| Heard { ordinal: *ordinal, known: branch.known.clone() })
+            .chain(remote::heard(&state.remote, direction))
             .collect();
         // What is not claimed with the decision gets a message.
         let driven_here = |branch: &LocalBranch| {
@@ -533,7 +620,7 @@ impl TxInner {
             direction,
             reason,
             by: self.shared.process.clone(),
-            create: (!state.acked).then(|| self.create.clone()),
+            create: self.create(&state),
             heard,
             inline,
         };
@@ -605,7 +692,8 @@ impl TxInner {
     /// Outcomes that a decision was to carry are reported without it when it is given up: another may
     /// have cancelled first, not knowing them (rule 6c).
     fn report_known(self: &Arc<Self>, heard: Vec<Heard>) {
-        let known = heard.into_iter().filter_map(|heard| {
+        let own: BTreeSet<Ordinal> = self.state().branches.keys().copied().collect();
+        let known = heard.into_iter().filter(|heard| own.contains(&heard.ordinal)).filter_map(|heard| {
             let known = heard.known?;
             Some(TryReport { ordinal: heard.ordinal, known })
         });
@@ -636,7 +724,10 @@ impl TxInner {
 
 impl Drop for TxInner {
     fn drop(&mut self) {
-        self.shared.leases.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.gid);
+        // One that was called has none, and may share its process with the one that has.
+        if matches!(self.role, Role::Initiator(_)) {
+            self.forget_lease();
+        }
     }
 }
 

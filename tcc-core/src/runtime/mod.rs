@@ -45,7 +45,7 @@ use crate::{
     seam::{Seam, ServerClock},
     store::{Store, StoreError},
     transaction::Transaction,
-    tx::TxInner,
+    tx::{CallContext, JoinError, Joined, TxInner},
 };
 
 /// A runtime: a cheap handle that clones share.
@@ -146,6 +146,15 @@ impl Runtime {
     /// it is run or begun.
     pub fn transaction(&self, name: &str) -> Transaction {
         Transaction::new(Arc::clone(&self.shared), name)
+    }
+
+    /// Joins a transaction that another process began, on behalf of the call it made here. What joins registers
+    /// branches of its own, and cannot decide.
+    ///
+    /// # Errors
+    /// When the transaction takes no more branches, is not known, or this process takes no more work.
+    pub async fn join(&self, context: CallContext) -> Result<Joined, JoinError> {
+        Joined::new(Arc::clone(&self.shared), context).await
     }
 
     /// How a transaction stands; nothing if it never began or its retention is over.

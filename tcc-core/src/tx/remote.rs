@@ -1,0 +1,308 @@
+//! Calls of other services: the context that travels with one, and the answer that must come back (rule 16).
+
+use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+
+use super::{Pending, Phase, RemoteBranch, Role, Tx, TxInner};
+use crate::{
+    answer::CallAnswer,
+    error::{InvalidInput, NotRun},
+    gid::Gid,
+    machine::{Begin, Heard, Refusal},
+    name::{CallId, Name, Ordinal},
+    payload::Payload,
+    record::{Direction, Known, Seen},
+};
+
+/// The longest a `traceparent` may be, in bytes; that of version 00 takes 55.
+const TRACE_PARENT_BYTES_MAX: usize = 128;
+/// What version 00 of `traceparent` looks like: version, trace, parent, flags.
+const TRACE_PARENT_PARTS: [usize; 4] = [2, 32, 16, 2];
+
+/// The result of a remote branch, which its service has recorded and its caller never had. It is no JSON: should a
+/// record that lost the result take this for it, the branch is parked, and nothing is confirmed by a guess.
+const RECORDED_ELSEWHERE: &str = "recorded elsewhere";
+
+/// What travels with a call of another service, so that it can join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallContext {
+    /// The transaction.
+    pub gid: Gid,
+    /// Its name.
+    pub name: Name,
+    /// The call.
+    pub call: CallId,
+    /// What is left until the transaction's deadline.
+    pub time_left: Duration,
+    /// The trace the call belongs to.
+    pub trace_parent: Option<TraceParent>,
+}
+
+impl CallContext {
+    /// A context without a trace.
+    #[must_use]
+    pub fn new(gid: Gid, name: Name, call: CallId, time_left: Duration) -> Self {
+        Self { gid, name, call, time_left, trace_parent: None }
+    }
+
+    /// The same, with the trace it belongs to.
+    #[must_use]
+    pub fn with_trace_parent(mut self, trace_parent: Option<TraceParent>) -> Self {
+        self.trace_parent = trace_parent;
+        self
+    }
+
+    /// Runs a future as the work of this call, so that a transaction begun in it by mistake, which would end by
+    /// itself whatever becomes of this one, is refused.
+    pub fn scope<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        super::inside(self.gid.clone(), work)
+    }
+}
+
+/// A W3C `traceparent`, carried as it came.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct TraceParent(Arc<str>);
+
+impl TraceParent {
+    /// Checks and keeps a `traceparent`.
+    ///
+    /// # Errors
+    /// When it is not one: its version is `ff`, or it does not begin as version 00 does, or its trace or parent is
+    /// all zeros, or it has more than 128 bytes.
+    pub fn new(text: &str) -> Result<Self, InvalidInput> {
+        if is_trace_parent(text) {
+            Ok(Self(text.into()))
+        } else {
+            let rule = "a W3C traceparent, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+            Err(InvalidInput::new("traceparent", text, rule))
+        }
+    }
+
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_trace_parent(text: &str) -> bool {
+    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let parts: Vec<&str> = text.splitn(TRACE_PARENT_PARTS.len() + 1, '-').collect();
+    let Some((known, more)) = parts.split_at_checked(TRACE_PARENT_PARTS.len()) else { return false };
+    let fits = known.iter().zip(TRACE_PARENT_PARTS).all(|(part, length)| part.len() == length && hex(part));
+    let zeros = |part: &str| part.bytes().all(|byte| byte == b'0');
+    // Versions to come may say more at the end.
+    let ends = more.is_empty() || known[0] != "00";
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    text.len() <= TRACE_PARENT_BYTES_MAX
+        && fits
+        && known[0] != "ff"
+        && !zeros(known[1])
+        && !zeros(known[2])
+        && ends
+        && visible
+}
+
+impl FromStr for TraceParent {
+    type Err = InvalidInput;
+
+    fn from_str(text: &str) -> Result<Self, InvalidInput> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A call of another service, inside a transaction. Clones are the same call: sending it again repeats it, and
+/// however often it is sent, its branches are registered once.
+///
+/// Once its context is taken it counts as sent, and commit is refused until an answer that tells all its branches
+/// is taken in: a call that timed out may still reserve something. A call that is not answered cannot be taken
+/// back, only repeated.
+#[derive(Clone, Debug)]
+#[must_use = "a call that is not sent does nothing"]
+pub struct RemoteCall {
+    tx: Tx,
+    call: CallId,
+    trace_parent: Option<TraceParent>,
+}
+
+impl Tx {
+    /// Makes a call of another service, to be sent with its [context](RemoteCall::context). The first one of a
+    /// transaction that has recorded nothing yet records its begin.
+    ///
+    /// # Errors
+    /// When the transaction is over, has made too many calls, or could not be recorded.
+    pub async fn remote_call(&self) -> Result<RemoteCall, NotRun> {
+        let call = self.inner.new_remote_call()?;
+        self.inner.ensure_recorded().await?;
+        let trace_parent = match &self.inner.role {
+            Role::Initiator(_) => None,
+            Role::Joined { trace_parent, .. } => trace_parent.clone(),
+        };
+        Ok(RemoteCall { tx: self.clone(), call, trace_parent })
+    }
+}
+
+impl RemoteCall {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> &CallId {
+        &self.call
+    }
+
+    /// The transaction it belongs to.
+    #[must_use]
+    pub fn gid(&self) -> &Gid {
+        &self.tx.inner.gid
+    }
+
+    /// The same call, with the trace it belongs to. A service that was called hands on the trace it was given.
+    pub fn with_trace_parent(mut self, trace_parent: TraceParent) -> Self {
+        self.trace_parent = Some(trace_parent);
+        self
+    }
+
+    /// What is to travel with it, as of now. From here on commit is refused until the call is answered.
+    ///
+    /// # Errors
+    /// When the transaction is over, or its deadline has passed.
+    pub fn context(&self) -> Result<CallContext, NotRun> {
+        let tx = &self.tx.inner;
+        let time_left = tx.time_left();
+        if time_left.is_zero() {
+            return Err(NotRun::Refused { gid: tx.gid.clone(), refusal: Refusal::DeadlinePassed });
+        }
+        let mut state = tx.state();
+        if state.phase != Phase::Open {
+            return Err(NotRun::Over(tx.gid.clone()));
+        }
+        state.sent.entry(self.call.clone()).or_insert(false);
+        drop(state);
+        let context = CallContext::new(tx.gid.clone(), tx.name.clone(), self.call.clone(), time_left);
+        Ok(context.with_trace_parent(self.trace_parent.clone()))
+    }
+
+    /// Takes in an answer: its branches count as known, and as heard, because whoever sent the call is given what
+    /// the service says of them. An answer after the decision changes nothing.
+    pub fn answered(&self, answer: &CallAnswer) {
+        let mut state = self.tx.inner.state();
+        if state.phase != Phase::Open {
+            return;
+        }
+        let state = &mut *state;
+        let known = |ordinal: &Ordinal| {
+            let theirs = state.remote.get(ordinal).is_some_and(|branch| branch.call != self.call);
+            theirs || state.branches.contains_key(ordinal)
+        };
+        // A place is given twice only by a record that lost its newest branches. The call stays pending, so that
+        // nothing is committed.
+        if answer.branches().keys().any(known) {
+            state.sent.insert(self.call.clone(), false);
+            return;
+        }
+        for (ordinal, seen) in answer.branches() {
+            let first = || RemoteBranch { call: self.call.clone(), seen: *seen };
+            let branch = state.remote.entry(*ordinal).or_insert_with(first);
+            // A repetition may know more. The record's own first word stands, and refuses a contradiction.
+            if branch.seen == Seen::Unknown {
+                branch.seen = *seen;
+            }
+        }
+        if !answer.is_pending() {
+            state.sent.insert(self.call.clone(), true);
+        }
+    }
+}
+
+impl TxInner {
+    fn new_remote_call(&self) -> Result<CallId, NotRun> {
+        let mut state = self.state();
+        if state.phase != Phase::Open {
+            return Err(NotRun::Over(self.gid.clone()));
+        }
+        let max = self.shared.config.branches_max;
+        if state.sent.len() >= max as usize {
+            return Err(NotRun::Refused { gid: self.gid.clone(), refusal: Refusal::TooManyBranches { max } });
+        }
+        self.next_call(&mut state)
+    }
+
+    /// Has the record created before another service looks for it: nothing that joins creates one (rule 3).
+    async fn ensure_recorded(&self) -> Result<(), NotRun> {
+        let (create, mut pending) = {
+            let mut state = self.state();
+            let Some(create) = self.create(&state) else { return Ok(()) };
+            state.pending += 1;
+            (create, Pending { tx: self, answered: false })
+        };
+        let begin = Begin { create, again_after_cancel: false };
+        match self.shared.call(&self.gid, begin, self.time_left()).await {
+            Ok(Ok(_)) => {
+                pending.answered = true;
+                self.state().acked = true;
+                Ok(())
+            }
+            Ok(Err(refusal)) => {
+                // An earlier sending may have created a record that came and went.
+                pending.answered = refusal != Refusal::TooLateToCreate;
+                Err(NotRun::Refused { gid: self.gid.clone(), refusal })
+            }
+            Err(error) => Err(NotRun::Store { gid: self.gid.clone(), error }),
+        }
+    }
+}
+
+/// What a decision says of remote branches. Their outcomes are recorded: commit claims to have heard them, and cancel
+/// need only name them.
+pub(super) fn heard(
+    remote: &BTreeMap<Ordinal, RemoteBranch>,
+    direction: Direction,
+) -> impl Iterator<Item = Heard> + use<'_> {
+    remote.iter().map(move |(ordinal, branch)| {
+        let known = match (direction, branch.seen) {
+            (Direction::Cancel, _) | (_, Seen::Unknown) => None,
+            (Direction::Confirm, Seen::Succeeded) => {
+                Some(Known::Succeeded(Payload::from_json(RECORDED_ELSEWHERE)))
+            }
+            (Direction::Confirm, Seen::Refused) => Some(Known::Refused),
+        };
+        Heard { ordinal: *ordinal, known }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_parent_keeps_to_the_standard() {
+        let (trace, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+        let good = format!("00-{trace}-{parent}-01");
+        assert_eq!(TraceParent::new(&good).unwrap().as_str(), good);
+        assert!(TraceParent::new(&format!("01-{trace}-{parent}-01-more")).is_ok());
+        for bad in [
+            String::new(),
+            format!("ff-{trace}-{parent}-01"),
+            format!("00-{trace}-{parent}"),
+            format!("00-{trace}-{parent}-01-more"),
+            format!("00-{}-{parent}-01", "0".repeat(32)),
+            format!("00-{trace}-{}-01", "0".repeat(16)),
+            format!("00-{}-{parent}-01", trace.to_uppercase()),
+            format!("01-{trace}-{parent}-01-a b"),
+            format!("01-{trace}-{parent}-01-{}", "x".repeat(128)),
+        ] {
+            assert!(TraceParent::new(&bad).is_err(), "{bad}");
+        }
+    }
+}
