@@ -174,6 +174,7 @@ const TO_CONFIRMING: &[(Harm, &str)] = &[
     (Set("02.state", "confirming unknown held"), "02"),
     (Replace("02.state", "held", "held attempts=2"), "02.state"),
     (Set("02.drive", "closed=final"), "02.drive"),
+    (Set("02.drive", "epoch=1 token=0000000000000007 lease=2026-11-21T05:10:00.000Z"), "02.drive"),
     (Set("03.state", "cancelling succeeded"), "03"),
     (Append("03.state", " result=1:12345678"), "03.state"),
     (Delete("01.drive"), "01.state"),

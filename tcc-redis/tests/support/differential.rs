@@ -300,7 +300,10 @@ impl Bench {
 }
 
 fn builder(url: &str, history: History, clock: &Arc<AtomicU64>) -> RedisStoreBuilder {
-    let builder = RedisStore::builder(url).durability(Durability::Volatile).history(history);
+    let builder = RedisStore::builder(url)
+        .durability(Durability::Volatile)
+        .call_timeout(std::time::Duration::from_secs(30))
+        .history(history);
     builder.given_time(Arc::clone(clock))
 }
 
