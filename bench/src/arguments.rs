@@ -12,7 +12,7 @@ bench compare [--json] [--quick] [--durability off|everysec|always] [--concurren
     12 minutes, or in 2 with --quick. Needs two free cores.
 bench scenarios [--json] [--quick]
     Shapes of work against each other: tries in sequence, queued phase two, two workers, history, many
-    branches, large payloads, a million open transactions, recovery after a crash.
+    branches, large payloads, a million open transactions.
 bench once [--side tcc|floor] [--durability D] [--concurrency N] [--seconds S] [--url redis://…]
         [--branches N] [--payload BYTES] [--sequence] [--queued] [--history]
     One run, for profilers. A Redis named by --url is used as it is, and left as it is then.";
