@@ -21,6 +21,9 @@
 
 mod codec;
 mod connect;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod decoding;
 mod hints;
 mod history;
 mod inspect;

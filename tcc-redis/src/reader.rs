@@ -103,10 +103,10 @@ struct Reader {
 }
 
 /// A message as it was read: the place of its queue, its id, and whose work it announces.
-struct Entry {
+pub(crate) struct Entry {
     place: usize,
-    id: String,
-    gid: Option<Gid>,
+    pub(crate) id: String,
+    pub(crate) gid: Option<Gid>,
 }
 
 /// Which messages a read is for.
@@ -116,6 +116,22 @@ enum Which {
     Pending,
     /// New ones.
     New,
+}
+
+/// Takes an answer apart. What does not look like a message still has an id, by which it is removed.
+pub(crate) fn entries(queues: &[(String, Name)], answer: Value) -> Vec<Entry> {
+    type Message = (String, Option<Vec<(Vec<u8>, Vec<u8>)>>);
+    let streams: Vec<(String, Vec<Message>)> = from_redis_value(answer).unwrap_or_default();
+    let mut entries = Vec::new();
+    for (key, messages) in streams {
+        let Some(place) = queues.iter().position(|(queue, _)| *queue == key) else { continue };
+        for (id, fields) in messages {
+            let gid = fields.unwrap_or_default().into_iter().find(|(name, _)| name == b"gid");
+            let gid = gid.and_then(|(_, gid)| std::str::from_utf8(&gid).ok()?.parse().ok());
+            entries.push(Entry { place, id, gid });
+        }
+    }
+    entries
 }
 
 impl Reader {
@@ -210,23 +226,7 @@ impl Reader {
             read.arg(if which == Which::New { ">" } else { "0" });
         }
         let answer: Value = read.query_async(connection).await?;
-        Ok(self.entries(answer))
-    }
-
-    /// Takes an answer apart. What does not look like a message still has an id, by which it is removed.
-    fn entries(&self, answer: Value) -> Vec<Entry> {
-        type Message = (String, Option<Vec<(Vec<u8>, Vec<u8>)>>);
-        let streams: Vec<(String, Vec<Message>)> = from_redis_value(answer).unwrap_or_default();
-        let mut entries = Vec::new();
-        for (key, messages) in streams {
-            let Some(place) = self.queues.iter().position(|(queue, _)| *queue == key) else { continue };
-            for (id, fields) in messages {
-                let gid = fields.unwrap_or_default().into_iter().find(|(name, _)| name == b"gid");
-                let gid = gid.and_then(|(_, gid)| std::str::from_utf8(&gid).ok()?.parse().ok());
-                entries.push(Entry { place, id, gid });
-            }
-        }
-        entries
+        Ok(entries(&self.queues, answer))
     }
 
     /// Removes messages and hands them to the caller; false when nobody listens any more.

@@ -121,6 +121,16 @@ impl RedisStore {
         *short.entry(operation).or_default() += 1;
     }
 
+    /// The lane of steps of this kind, for tests.
+    #[cfg(feature = "testing")]
+    pub(crate) fn lane_of(&self, gid: &Gid, operation: &str) -> &Lane {
+        let lanes = match operation {
+            "begin" | "register" => &self.inner.beginning,
+            _ => &self.inner.finishing,
+        };
+        &lanes[usize::from(gid.shard())]
+    }
+
     fn keys(&self) -> &Keys {
         &self.inner.link.settings.keys
     }

@@ -10,8 +10,13 @@ use std::{
 use support::{
     differential::{Bench, Coverage},
     server::Server,
+    stories::{self, Late},
 };
-use tcc_core::testing::variants;
+use tcc_core::{
+    machine::Answer,
+    record::{Seen, TransactionState},
+    testing::variants,
+};
 use tcc_redis::History;
 
 const SEQUENCES: u64 = 1_000;
@@ -80,4 +85,71 @@ async fn the_short_way_does_what_memory_does() {
             assert!(short.get(operation) >= Some(&1_000), "{operation} seldom goes the short way: {short:?}");
         }
     }
+}
+
+/// A branch that failed, or is due afresh by a late outcome or by an operator, has waited for nothing yet.
+#[tokio::test]
+async fn a_branch_that_failed_or_is_due_afresh_forgets_what_it_waited_for() {
+    let server = Server::volatile().await;
+    let mut bench = Bench::new(&server.url_of(0), History::default()).await;
+    for unfinished in stories::unfinished() {
+        let mut reopened = Late::cancelled();
+        reopened.claim();
+        reopened.close(&[(1, unfinished.clone())]);
+        reopened.pause();
+        let (mut redriven, mut failed) = (reopened.clone(), reopened.clone());
+
+        reopened.claim();
+        reopened.succeed();
+        reopened.close(&[(2, stories::done(Seen::Unknown))]);
+        bench.tell(&reopened.gid, reopened.steps).await.expect("both stores agree");
+
+        redriven.claim();
+        redriven.close(&[(2, stories::parked())]);
+        redriven.redrive();
+        bench.tell(&redriven.gid, redriven.steps).await.expect("both stores agree");
+
+        for other in stories::unfinished() {
+            failed.claim();
+            failed.close(&[(failed.epochs, other)]);
+            failed.pause();
+        }
+        failed.claim();
+        failed.close(&[(failed.epochs, stories::failed())]);
+        bench.tell(&failed.gid, failed.steps).await.expect("both stores agree");
+    }
+}
+
+/// One call closes a branch twice: a drive that knew less than the record rings for another, and one from before,
+/// which had learned as much, ends the transaction and its messages.
+#[tokio::test]
+async fn a_message_rung_in_the_call_that_ends_the_transaction_does_not_stand() {
+    let server = Server::volatile().await;
+    let mut bench = Bench::new(&server.url_of(0), History::default()).await;
+    let mut story = Late::cancelled();
+    story.claim();
+    story.close(&[(1, stories::unfinished()[0].clone())]);
+    story.pause();
+    story.claim();
+    story.succeed();
+    story.close(&[(2, stories::done(Seen::Unknown)), (1, stories::done(Seen::Succeeded))]);
+    let applied = bench.tell(&story.gid, story.steps).await.expect("both stores agree");
+    let Ok(Answer::Closed(closes)) = applied.result else { panic!("{applied:?}") };
+    assert_eq!(closes.state, TransactionState::Cancelled);
+}
+
+/// The limit counts arguments, and nothing else that a registration carries.
+#[tokio::test]
+async fn the_short_way_counts_the_bytes_of_arguments() {
+    let server = Server::volatile().await;
+    let mut bench = Bench::new(&server.url_of(0), History::off()).await;
+    for (bytes, is_refused) in [(200, false), (201, true)] {
+        let (gid, steps) = stories::registering(bytes, 200);
+        let applied = bench.tell(&gid, steps).await.expect("both stores agree");
+        assert_eq!(applied.result.is_err(), is_refused, "{applied:?}");
+    }
+    let (gid, steps) = stories::registering(2, 2);
+    let applied = bench.tell(&gid, steps).await.expect("both stores agree");
+    assert!(applied.result.is_ok(), "{applied:?}");
+    assert_eq!(bench.short_ways().get("register"), Some(&2));
 }

@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use support::{
     proxy::Proxy,
     server::{Server, ask},
-    story::{MAIL, PAY, STOCK, Story, name, ordinal, payload, succeeded},
+    story::{MAIL, PAY, STOCK, Story, gid, name, ordinal, payload, succeeded},
 };
 use tcc_core::{
     Action, ActionPolicy, CancelCx, ConfirmCx, PhaseError, Runtime, TryCx, TryOutcome,
@@ -286,4 +286,30 @@ async fn what_waits_while_a_call_is_under_way_shares_the_next() {
     let drives = story.decide(Direction::Confirm, &heard, &[1, 2]).await;
     story.finish(&drives).await;
     assert_eq!(story.record().await.state, TransactionState::Confirmed);
+}
+
+/// No step takes what was sent for the next, and a list that claims to be longer than what is sent ends with it.
+#[tokio::test]
+async fn a_step_takes_its_own_arguments_only() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    for number in [1, 2] {
+        Story::new(&store, number).register(&[STOCK]).await;
+    }
+    let before = Story::new(&store, 1).record().await;
+    let report = |count: &str| [count, "1", "refused", "", ""].map(|text| text.as_bytes().to_vec());
+    let (first, second) = (gid(1), gid(2));
+    let mut raw = server.raw().await;
+    for count in ["2", "1e308"] {
+        let called = calls(&mut raw).await;
+        let (short, whole) = (report(count), report("1"));
+        let (short, whole) = tokio::join!(
+            store.send_step(&first, "report", &short, vec![format!("history:{first}")]),
+            store.send_step(&second, "report", &whole, vec![format!("history:{second}")]),
+        );
+        assert_eq!(short.expect("an answer").as_deref(), Some("failed"));
+        assert_eq!(whole.expect("an answer").as_deref(), Some("ok"));
+        assert_eq!(calls(&mut raw).await, called + 1, "both were steps of one call");
+        assert_eq!(Story::new(&store, 1).record().await, before, "nothing was written");
+    }
 }

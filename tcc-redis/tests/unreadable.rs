@@ -10,7 +10,7 @@ use support::{
 };
 use tcc_core::{
     machine::{Close, CloseDrive, Decide, Heard, How, InlineClaim, Op},
-    record::{Direction, Reason, Seen, Token, TransactionState},
+    record::{Direction, ParkCause, Reason, Seen, Token, TransactionState},
     store::{Store, StoreErrorKind},
 };
 use tcc_redis::{Durability, RedisStore};
@@ -387,6 +387,55 @@ async fn a_business_key_that_leads_nowhere_is_told() {
     assert!(error.to_string().contains("field key"), "{error}");
     let () = ask(&mut raw, &["SET", &store.inspect().record_key(&first.gid), "text"]).await;
     assert_eq!(second.try_apply(begin).await.expect_err("no record").kind(), StoreErrorKind::Corrupt);
+}
+
+/// What waits for an operator alone has no timer, also after it could not be read for a while.
+#[tokio::test]
+async fn a_parked_transaction_leaves_the_timers_again_once_it_is_mended() {
+    let server = Server::volatile().await;
+    let store = store(&server).await;
+    let mut raw = server.raw().await;
+    let story = Story::new(&store, 1);
+    story.register(&[STOCK]).await;
+    let drives = story.decide(Direction::Confirm, &[(1, Some(succeeded()))], &[1]).await;
+    story.close(&drives[0], How::Park { cause: ParkCause::Handler, error: "closed".into() }).await;
+    let key = store.inspect().record_key(&story.gid);
+    let () = ask(&mut raw, &["COPY", &key, "whole"]).await;
+    let () = ask(&mut raw, &["HSET", &key, "state", "confirmt"]).await;
+    story.sweep().await.expect_err("it cannot be read");
+    let timers: Vec<String> = ask(&mut raw, &["ZRANGE", "{tcc:00}:due", "0", "-1"]).await;
+    assert_eq!(timers, [story.gid.to_string()], "it is looked at again");
+    let () = ask(&mut raw, &["COPY", "whole", &key, "REPLACE"]).await;
+    story.sweep().await.expect("it can be read").result.expect("it is looked at");
+    let timers: Vec<String> = ask(&mut raw, &["ZRANGE", "{tcc:00}:due", "0", "-1"]).await;
+    assert!(timers.is_empty(), "{timers:?}");
+    let parked: Vec<String> = ask(&mut raw, &["ZRANGE", "{tcc:00}:parked", "0", "-1"]).await;
+    assert_eq!(parked, [story.gid.to_string()]);
+}
+
+/// What lists a transaction whose record is gone leads nowhere, and goes with the next sweep.
+#[tokio::test]
+async fn nothing_lists_a_record_that_is_gone() {
+    let server = Server::volatile().await;
+    let store = store(&server).await;
+    let mut raw = server.raw().await;
+    let story = Story::new(&store, 1);
+    story.confirming().await;
+    story.sweep().await.expect("a sweep").result.expect("an answer");
+    let key = store.inspect().record_key(&story.gid);
+    let () = ask(&mut raw, &["HSET", &key, "state", "confirmt"]).await;
+    story.sweep().await.expect_err("it cannot be read");
+    for (index, kind) in [("due", "zset"), ("open", "zset"), ("parked", "zset"), ("unreadable", "hash")] {
+        let index = format!("{{tcc:00}}:{index}");
+        let count = if kind == "zset" { "ZCARD" } else { "HLEN" };
+        assert_eq!(ask::<i64>(&mut raw, &[count, &index]).await, 1, "{index} lists it");
+    }
+    let () = ask(&mut raw, &["DEL", &key]).await;
+    story.sweep().await.expect("a sweep").result.expect_err("there is no record");
+    for index in ["due", "open", "parked", "unreadable"] {
+        let index = format!("{{tcc:00}}:{index}");
+        assert_eq!(ask::<i64>(&mut raw, &["EXISTS", &index]).await, 0, "{index} lists it no more");
+    }
 }
 
 /// What a record says of outcome and payloads.

@@ -165,7 +165,6 @@ local function quick()
     end
     line(lines, 'ended ' .. state)
   end
-  expires = number_text(expires)
   if not write_lines(lines, expires) then
     return nil
   end

@@ -21,17 +21,22 @@ local function key_of(suffix)
   missing[#missing + 1] = suffix
 end
 
-local taken
+-- The place of the argument taken last, and of the last one there is to take.
+local taken, last
 
 -- What a call left here, even one that was killed, means nothing to the next.
 local function begin_call(keys, arguments)
-  KEYS, ARGV, taken = keys, arguments, 0
+  KEYS, ARGV, taken, last = keys, arguments, 0, #arguments
   CLOCK, DUE, OPEN, PARKED, UNREADABLE = unpack(keys, 1, 5)
   TAG = string.match(CLOCK, '^(.-}:)')
   declared, missing = {}, {}
 end
 
+-- No step reads what is another's, and no list is longer than what is sent.
 local function take()
+  if taken == last then
+    error('too few arguments')
+  end
   taken = taken + 1
   return ARGV[taken]
 end

@@ -192,11 +192,8 @@ end
 
 local function load()
   local head = read_fields(HEAD)
-  if not head.format then
-    if redis.call('EXISTS', TX) == 0 then
-      return nil
-    end
-    unreadable('format', 'no format')
+  if not head.format and redis.call('EXISTS', TX) == 0 then
+    return nil
   end
   if head.format ~= FORMAT then
     unreadable('format', 'another version')

@@ -64,8 +64,7 @@ local function add(new)
   local place = #record.branches + 1
   local branch = {
     place = place, call = new.call, runner = new.runner, action = new.action, state = 'trying',
-    participant = participant_of(new.action), arguments = new.seal, attempts = 0, epoch = 0,
-    next = 0,
+    arguments = new.seal, attempts = 0, epoch = 0, next = 0,
   }
   record.branches[place] = branch
   set_text(place, 'arguments', new.arguments)

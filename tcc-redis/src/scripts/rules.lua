@@ -10,7 +10,7 @@ local function refuse(...)
   error({ refused = { ... } })
 end
 
--- Rings once a step, however many of the participant's branches are why.
+-- Rings once a step, however many of the participant's branches are why. What a step hushed it does not ring again.
 local function ring(name)
   if rung[name] then
     return
@@ -18,7 +18,6 @@ local function ring(name)
   local bell = record.bells[name] or { count = 0, entry = '0-0' }
   local wait = math.min(BELL_BASE * 2 ^ bell.count, BELL_CAP)
   record.bells[name] = { count = bell.count + 1, again = now + wait, entry = bell.entry }
-  hushed[name] = nil
   rung[name] = true
 end
 
@@ -212,8 +211,6 @@ local function make_decision(direction, reason, by, inline)
   local at = due_at()
   if at then
     due_earlier(at)
-  else
-    due_remove()
   end
   settle()
 end

@@ -80,14 +80,15 @@ local function answer_to(problem, operation)
   return { 'unreadable', problem.field, problem.why }
 end
 
--- The step that runs, the place its arguments end at, and what is answered: the time, then a step's answer
--- each.
-local place, operation, last, answers
+-- The step that runs, and what is answered: the time, then a step's answer each.
+local place, operation, answers
 
 local function run_from_here(count, transactions)
   while place <= count do
+    last = #ARGV
     operation = OPERATIONS[take()]
-    last = taken + 1 + take_number()
+    local arguments = take_number()
+    last = taken + arguments
     TX = KEYS[transactions + place]
     GID = string.sub(TX, #TAG + 4)
     answers[place + 1] = step(operation)

@@ -142,16 +142,41 @@ impl Bench {
         other.unwrap_or(&self.store).clone()
     }
 
-    /// Runs the sequence of a seed.
-    pub(crate) async fn run(&mut self, seed: u64, steps: usize) -> Result<Coverage, String> {
+    /// Empties both stores and sets their clock back; the one in memory.
+    async fn start_anew(&mut self) -> MemoryStore {
         let () = ask(&mut self.raw, &["FLUSHDB"]).await;
         self.clock.store(START.as_millis(), Ordering::Relaxed);
         self.digests.clear();
         self.compared.clear();
         self.looked.clear();
-        self.draws = seed;
         let hand = Arc::clone(&self.clock);
-        let memory = MemoryStore::with(1, move || Timestamp::from_millis(hand.load(Ordering::Relaxed)));
+        MemoryStore::with(1, move || Timestamp::from_millis(hand.load(Ordering::Relaxed)))
+    }
+
+    /// Runs the steps that a test names, which concern one transaction, and gives what the last was answered.
+    pub(crate) async fn tell(&mut self, gid: &Gid, steps: Vec<Step>) -> Result<Applied, String> {
+        let memory = self.start_anew().await;
+        let (gids, mut coverage) = (BTreeSet::from([gid.clone()]), Coverage::default());
+        let mut last = Err("no operation".to_owned());
+        for (place, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Clock(ms) => {
+                    let now = self.clock.load(Ordering::Relaxed).saturating_add_signed(ms);
+                    self.clock.store(now, Ordering::Relaxed);
+                }
+                Step::Apply(to, op) => {
+                    last = self.step(0, place, &memory, &gids, &to, &op, &mut coverage).await;
+                    last.as_ref().map_err(Clone::clone)?;
+                }
+            }
+        }
+        last
+    }
+
+    /// Runs the sequence of a seed.
+    pub(crate) async fn run(&mut self, seed: u64, steps: usize) -> Result<Coverage, String> {
+        let memory = self.start_anew().await;
+        self.draws = seed;
         let mut generator = if self.is_smooth { Generator::smooth(seed) } else { Generator::new(seed) };
         let mut gids: BTreeSet<Gid> = BTreeSet::new();
         let mut coverage = Coverage::default();

@@ -4,6 +4,7 @@
 pub(crate) mod differential;
 pub(crate) mod proxy;
 pub(crate) mod server;
+pub(crate) mod stories;
 pub(crate) mod story;
 
 /// Scripts of the version before this one, as `tests/versions.rs` froze them.
