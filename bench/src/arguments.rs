@@ -12,7 +12,7 @@ bench compare [--json] [--quick] [--durability off|everysec|always] [--concurren
     12 minutes, or in 2 with --quick. Needs two free cores.
 bench scenarios [--json] [--quick]
     Shapes of work against each other: tries in sequence, queued phase two, two workers, history, many
-    branches, large payloads, a million open transactions.
+    branches, large payloads, memory, a worker killed in phase two, a million open transactions.
 bench once [--side tcc|floor] [--durability D] [--concurrency N] [--seconds S] [--url redis://…]
         [--branches N] [--payload BYTES] [--sequence] [--queued] [--history]
     One run, for profilers. A Redis named by --url is used as it is, and left as it is then.";
@@ -23,6 +23,8 @@ pub(crate) enum Command {
     Compare,
     Scenarios,
     Once,
+    /// Of `scenarios`: the worker that is killed.
+    Stall,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,7 @@ pub(crate) struct Arguments {
     pub(crate) length: Duration,
     pub(crate) url: Option<String>,
     pub(crate) shape: Shape,
+    pub(crate) transactions: usize,
 }
 
 impl Arguments {
@@ -61,6 +64,7 @@ impl Arguments {
             length: Duration::from_secs(3),
             url: None,
             shape: Shape::default(),
+            transactions: 1,
         };
         while let Some(argument) = parser.next()? {
             match argument {
@@ -69,6 +73,7 @@ impl Arguments {
                         "compare" => Command::Compare,
                         "scenarios" => Command::Scenarios,
                         "once" => Command::Once,
+                        "stall" => Command::Stall,
                         other => return Err(format!("no command `{other}`").into()),
                     }
                 }
@@ -100,6 +105,7 @@ impl Arguments {
                 Arg::Long("url") => arguments.url = Some(parser.value()?.string()?),
                 Arg::Long("branches") => arguments.shape.branches = at_least_one(&mut parser)?,
                 Arg::Long("payload") => arguments.shape.payload_bytes = at_least_one(&mut parser)?,
+                Arg::Long("transactions") => arguments.transactions = at_least_one(&mut parser)?,
                 Arg::Long("sequence") => arguments.shape.in_sequence = true,
                 Arg::Long("queued") => arguments.shape.queued = true,
                 Arg::Long("history") => arguments.shape.history = true,

@@ -5,6 +5,7 @@ mod compare;
 mod floor;
 mod measure;
 mod memory;
+mod recovery;
 mod report;
 mod scenarios;
 mod server;
@@ -92,6 +93,11 @@ async fn run() -> Result<(), BenchError> {
             scenarios::all(plan, |figure| report::figure(figure, arguments.json)).await?;
         }
         Command::Once => once(&arguments).await?,
+        Command::Stall => {
+            let url =
+                arguments.url.as_deref().ok_or_else(|| BenchError::Usage("stall needs --url".into()))?;
+            recovery::stall(url, arguments.transactions).await?;
+        }
     }
     Ok(())
 }

@@ -128,3 +128,14 @@ fn client_cpu() -> Result<f64, BenchError> {
     let ticks = rest.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     Ok(ticks.sum::<f64>() / 100.0)
 }
+
+/// What this process holds in memory, in MiB (Linux; 0 elsewhere).
+pub(crate) fn resident_mib() -> Result<f64, BenchError> {
+    if !cfg!(target_os = "linux") {
+        return Ok(0.0);
+    }
+    let text = std::fs::read_to_string("/proc/self/status")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    Ok(kib.unwrap_or_default() / 1_024.0)
+}

@@ -11,7 +11,8 @@ use serde::Serialize;
 use crate::{
     BenchError,
     compare::Plan,
-    measure::{closed_loop, median},
+    measure::{closed_loop, median, resident_mib},
+    recovery,
     server::{Durability, Server},
     work::{self, Shape},
 };
@@ -23,22 +24,51 @@ const OPEN_QUICK: usize = 50_000;
 /// Opened at a time, well within their own deadlines.
 const OPENING: usize = 256;
 
-/// One figure, and what it is a ratio to.
+/// How many transactions a killed worker leaves in phase two.
+const LEFT: usize = 10_000;
+const LEFT_QUICK: usize = 1_000;
+/// How many transactions at a time the runtime's memory is looked at under.
+const CROWD: usize = 256;
+
+/// What a scenario came to.
 #[derive(Debug, Serialize)]
-pub(crate) struct Figure {
-    scenario: &'static str,
-    /// What the scenario is compared with.
-    to: &'static str,
-    tx_per_s: f64,
-    to_tx_per_s: f64,
-    /// The median of the pairs' ratios.
-    ratio: f64,
+#[serde(untagged)]
+pub(crate) enum Figure {
+    /// One shape of work against another.
+    Ratio {
+        scenario: &'static str,
+        /// What the scenario is compared with.
+        to: &'static str,
+        tx_per_s: f64,
+        to_tx_per_s: f64,
+        /// The median of the pairs' ratios.
+        ratio: f64,
+        /// What a branch costs, where the numbers of branches differ: as a multiple of what it costs there.
+        branch_cost: Option<f64>,
+    },
+    /// From a crash to the end of what it left.
+    Recovery { scenario: &'static str, transactions: u64, lease_s: f64, seconds: f64 },
+    /// What this process holds in memory, early and late in a run.
+    Memory { scenario: &'static str, early_mib: f64, late_mib: f64 },
 }
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scenario, to, tx_per_s, to_tx_per_s, ratio } = self;
-        write!(f, "{scenario}: {tx_per_s:.0} tx/s, {ratio:.2} of {to} ({to_tx_per_s:.0})")
+        match self {
+            Self::Ratio { scenario, to, tx_per_s, to_tx_per_s, ratio, branch_cost } => {
+                write!(f, "{scenario}: {tx_per_s:.0} tx/s, {ratio:.2} of {to} ({to_tx_per_s:.0})")?;
+                branch_cost.map_or(Ok(()), |cost| write!(f, ", a branch costs {cost:.2} times as much"))
+            }
+            Self::Recovery { scenario, transactions, lease_s, seconds } => {
+                write!(
+                    f,
+                    "{scenario}: {transactions} transactions final after {seconds:.1} s, {lease_s:.0} s of them lease"
+                )
+            }
+            Self::Memory { scenario, early_mib, late_mib } => {
+                write!(f, "{scenario}: {early_mib:.1} MiB early, {late_mib:.1} MiB late")
+            }
+        }
     }
 }
 
@@ -61,6 +91,9 @@ pub(crate) async fn all(
         tell(&pair(plan, scenario, shape, to, other).await?)?;
     }
     tell(&two_workers(plan).await?)?;
+    tell(&resident(plan).await?)?;
+    let is_quick = plan.pairs < Plan::FULL.pairs;
+    tell(&recovery::measure(if is_quick { LEFT_QUICK } else { LEFT }).await?)?;
     tell(&many_open(plan).await?)
 }
 
@@ -82,12 +115,30 @@ async fn pair(
             figures.push(run.tx_per_s);
         }
     }
-    Ok(figure(scenario, to, figures, others))
+    let mut figure = figure(scenario, to, figures, others);
+    if let Figure::Ratio { ratio, branch_cost, .. } = &mut figure
+        && shape.branches != other.branches
+    {
+        *branch_cost = Some(other.branches as f64 / (*ratio * shape.branches as f64));
+    }
+    Ok(figure)
+}
+
+/// What the process holds while many transactions are under way at a time, Redis being another process.
+async fn resident(plan: Plan) -> Result<Figure, BenchError> {
+    let mut server = Server::start(Durability::Off).await?;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        work::run(&mut server, Durability::Off, CROWD, plan.length, Shape::default()).await?;
+        seen.push(resident_mib()?);
+    }
+    Ok(Figure::Memory { scenario: "256 at a time", early_mib: seen[0], late_mib: seen[1] })
 }
 
 fn figure(scenario: &'static str, to: &'static str, figures: Vec<f64>, others: Vec<f64>) -> Figure {
     let ratios = figures.iter().zip(&others).map(|(one, other)| one / other).collect();
-    Figure { scenario, to, tx_per_s: median(figures), to_tx_per_s: median(others), ratio: median(ratios) }
+    let (tx_per_s, to_tx_per_s) = (median(figures), median(others));
+    Figure::Ratio { scenario, to, tx_per_s, to_tx_per_s, ratio: median(ratios), branch_cost: None }
 }
 
 /// Two runtimes on one Redis share the work that one does otherwise.

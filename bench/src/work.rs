@@ -19,7 +19,9 @@ use crate::{
 /// For longer than any transaction should take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-struct Left;
+struct Left {
+    stalls: bool,
+}
 
 #[tcc::participant(name = "left")]
 impl Left {
@@ -29,7 +31,7 @@ impl Left {
     }
 
     async fn confirm_hold(&self, _cx: &ConfirmCx, _what: String, _held: String) -> Result<(), PhaseError> {
-        Ok(())
+        if self.stalls { std::future::pending().await } else { Ok(()) }
     }
 
     async fn cancel_hold(
@@ -42,7 +44,9 @@ impl Left {
     }
 }
 
-struct Right;
+struct Right {
+    stalls: bool,
+}
 
 #[tcc::participant(name = "right")]
 impl Right {
@@ -52,7 +56,7 @@ impl Right {
     }
 
     async fn confirm_hold(&self, _cx: &ConfirmCx, _what: String, _held: String) -> Result<(), PhaseError> {
-        Ok(())
+        if self.stalls { std::future::pending().await } else { Ok(()) }
     }
 
     async fn cancel_hold(
@@ -105,8 +109,8 @@ pub(crate) async fn runtime(url: &str, durability: Durability, shape: Shape) -> 
     }
     let runtime = Runtime::builder()
         .store(store.connect().await?)
-        .participant(Left)
-        .participant(Right)
+        .participant(Left { stalls: false })
+        .participant(Right { stalls: false })
         .store_timeout(Duration::from_secs(25))
         .timeout(Duration::from_secs(120))
         .phase_two_inline(!shape.queued)
@@ -121,11 +125,30 @@ pub(crate) async fn patient_runtime(url: &str, open_max: usize) -> Result<Runtim
     let store = RedisStore::builder(url).durability(tcc::redis::Durability::Volatile).history(History::off());
     let runtime = Runtime::builder()
         .store(store.connect().await?)
-        .participant(Left)
-        .participant(Right)
+        .participant(Left { stalls: false })
+        .participant(Right { stalls: false })
         .open_max(open_max)
         .timeout(hour)
         .lease(hour)
+        .start()
+        .await?;
+    Ok(runtime)
+}
+
+/// The lease of what a stalled runtime holds: the default.
+pub(crate) const STALLED_LEASE: Duration = Duration::from_secs(10);
+
+/// A runtime whose handlers never finish phase two, however many they are.
+pub(crate) async fn stalled_runtime(url: &str, transactions: usize) -> Result<Runtime, BenchError> {
+    let store = RedisStore::builder(url).durability(tcc::redis::Durability::Volatile).history(History::off());
+    let runtime = Runtime::builder()
+        .store(store.connect().await?)
+        .participant(Left { stalls: true })
+        .participant(Right { stalls: true })
+        .open_max(2 * transactions)
+        .drives_max(2 * transactions)
+        .drive_lease(STALLED_LEASE)
+        .timeout(Duration::from_secs(120))
         .start()
         .await?;
     Ok(runtime)
