@@ -161,7 +161,10 @@ fn stands(cell: Cell, record: &Record) -> Stands {
     };
     let missed = match cell.phase {
         Phase::Try => decided.is_some(),
-        _ => decided.is_some_and(|decided| decided != cell.direction()),
+        _ => {
+            let ended = matches!(branch.state, BranchState::Confirmed | BranchState::Cancelled);
+            decided.is_some_and(|decided| decided != cell.direction() || ended)
+        }
     };
     match (there, missed) {
         (true, _) => Stands::There,
