@@ -48,7 +48,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// For one answer of another service.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 /// How often payment is asked, if it does not answer.
-const ASKED_MAX: usize = 4;
+const ASKED_MAX: u32 = 4;
 const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// The book of orders. Its entry is a branch like any other, so that it says what became of the rest.
@@ -176,14 +176,15 @@ impl Front {
     async fn authorize(&self, tx: &Tx, order: &Order) -> Result<(), Abort> {
         let bill = Bill { order: order.id.clone(), card: order.card.clone(), cents: order.amount_cents };
         let call = tx.remote_call().await?;
-        for asked in 1.. {
+        let mut asked = 1;
+        loop {
             let request = self.http.requests().post(&self.payment).json(&bill);
             match self.http.send_call(&call, request).await {
                 Err(SendError::Failed(_)) if asked < ASKED_MAX => tokio::time::sleep(ASKED_AGAIN_AFTER).await,
                 answer => return accepted::<()>(answer?).await,
             }
+            asked += 1;
         }
-        Ok(())
     }
 
     async fn promise(&self, tx: &Tx, order: &Order) -> Result<(), Abort> {
