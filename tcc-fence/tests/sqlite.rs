@@ -5,7 +5,11 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions as _, SqlitePool,
@@ -16,6 +20,7 @@ use support::{
     actor::Begin,
     behaviour, forgetting,
     interleavings::{self, Bench},
+    until,
 };
 use tcc_fence::create_table;
 use tempfile::TempDir;
@@ -49,21 +54,55 @@ async fn pool(options: &SqliteConnectOptions) -> SqlitePool {
 
 struct Sqlite {
     met: usize,
+    /// Where the system tells what each lane's thread does; nothing where it does not.
+    threads: Option<[PathBuf; 2]>,
 }
 
 impl Bench for Sqlite {
     const BEGINS: &'static [Begin] = &[Begin(None, "BEGIN"), Begin(None, "BEGIN IMMEDIATE")];
 
-    /// SQLite does not tell who waits: it asks for the lock again and again, after 1 ms, 2 ms, 5 ms … So one in three is
-    /// given time to be turned away at least once, and counts if it is not answered when the other is told to end.
-    async fn waits(&mut self, _lane: usize) -> bool {
+    /// SQLite does not tell who waits: it asks for the lock again and again, and sleeps for 1 ms, 2 ms, 5 ms … in between.
+    /// Its thread, which does nothing else, is asleep then. One in three is looked at until it is. Where the system does
+    /// not tell, it is given time, and counts if it is not answered when the other is told to end.
+    async fn waits(&mut self, lane: usize) -> bool {
         self.met += 1;
         if !self.met.is_multiple_of(3) {
             return false;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        match &self.threads {
+            Some(threads) => {
+                let call = &threads[lane];
+                until("SQLite sleeps before it asks for the lock again", async || sleeps(call)).await;
+            }
+            None => tokio::time::sleep(Duration::from_millis(1)).await,
+        }
         true
     }
+}
+
+/// `nanosleep` and `clock_nanosleep`, by their numbers.
+const SLEEPS: &[&str] = if cfg!(target_arch = "x86_64") {
+    &["35", "230"]
+} else if cfg!(target_arch = "aarch64") {
+    &["101", "115"]
+} else {
+    &[]
+};
+
+/// Whether the thread is in a system call that sleeps.
+fn sleeps(call: &Path) -> bool {
+    let call = fs::read_to_string(call).unwrap();
+    call.split(' ').next().is_some_and(|number| SLEEPS.contains(&number))
+}
+
+/// Where Linux tells in which system call the thread of this name is.
+fn thread(name: &str) -> Option<PathBuf> {
+    let tasks = fs::read_dir("/proc/self/task").ok()?;
+    let mut folders = tasks.flatten().map(|task| task.path());
+    let named =
+        |folder: &PathBuf| fs::read_to_string(folder.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
+    let call = folders.find(named)?.join("syscall");
+    (!SLEEPS.is_empty() && fs::read_to_string(&call).is_ok()).then_some(call)
 }
 
 #[tokio::test]
@@ -79,6 +118,14 @@ async fn every_interleaving_in_sqlite_comes_to_one_effect_of_each() {
     let directory = tempfile::tempdir().unwrap();
     let options = options(&directory);
     let pool = pool(&options).await;
-    let connections = [options.connect().await.unwrap(), options.connect().await.unwrap()];
-    interleavings::prove(&mut Sqlite { met: 0 }, connections, &pool).await;
+    let named = |name: &'static str| options.clone().thread_name(move |_| name.to_owned());
+    let connections =
+        [named("fence-lane-0").connect().await.unwrap(), named("fence-lane-1").connect().await.unwrap()];
+    let threads = thread("fence-lane-0").zip(thread("fence-lane-1"));
+    println!(
+        "whether a thread sleeps is {}",
+        if threads.is_some() { "known here" } else { "not known here" }
+    );
+    let threads = threads.map(|(one, other)| [one, other]);
+    interleavings::prove(&mut Sqlite { met: 0, threads }, connections, &pool).await;
 }

@@ -42,6 +42,9 @@
 //! | the server has no [`JoinLayer`] | 500 | `INTERNAL` |
 //!
 //! A refusal carries no `tcc-branches`: an earlier sending of the same call may have made some.
+//!
+//! A context is not signed. Whoever can call a service can name any transaction whose id they know, and so make it cancel;
+//! they cannot make it confirm what its initiator did not hear of. Let only your own services call what joins.
 
 #[cfg(feature = "axum")]
 pub mod axum;

@@ -53,6 +53,40 @@ impl Health for StockService {
     }
 }
 
+/// A service in the middle, which has no stock itself and asks the one that has.
+struct RelayService {
+    stock: HealthClient<CallService<Channel>>,
+}
+
+#[tonic::async_trait]
+impl Health for RelayService {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let tx = joined(&request).await?;
+        let call = tx.remote_call().await.map_err(|error| Status::unavailable(error.to_string()))?;
+        self.stock.clone().check(of(&request.into_inner().service).in_transaction(&call)).await
+    }
+
+    type WatchStream = BoxStream<HealthCheckResponse>;
+
+    async fn watch(&self, _: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("the stock is not watched"))
+    }
+}
+
+/// Serves it on a port of its own, and gives a client.
+async fn serve_grpc(runtime: &Runtime, service: impl Health) -> HealthClient<CallService<Channel>> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server =
+        Server::builder().layer(JoinLayer::new(runtime.clone())).add_service(HealthServer::new(service));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    HealthClient::new(CallLayer.layer(channel))
+}
+
 struct Shop {
     store: MemoryStore,
     journal: Journal,
@@ -65,14 +99,7 @@ impl Shop {
     async fn open() -> Self {
         let store = MemoryStore::new();
         let (front, stock, journal) = two(&store).await;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = Server::builder()
-            .layer(JoinLayer::new(stock.clone()))
-            .add_service(HealthServer::new(StockService));
-        tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-        let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
-        let client = HealthClient::new(CallLayer.layer(channel));
+        let client = serve_grpc(&stock, StockService).await;
         Self { store, journal, front, stock, client }
     }
 
@@ -147,6 +174,44 @@ async fn rule_16_a_call_that_timed_out_forbids_commit_though_its_fallback_succee
     assert_eq!(reason(&open.commit().await.unwrap_err()), Reason::PendingCall);
     until("both are cancelled", || only(&shop.store).state == TransactionState::Cancelled).await;
     assert_eq!(shop.journal.count("confirm"), 0);
+}
+
+#[tokio::test]
+async fn rule_16_calls_behind_calls_are_of_the_same_transaction() {
+    let shop = Shop::open().await;
+    let middle = quick(&shop.store).start().await.unwrap();
+    let mut relay = serve_grpc(&middle, RelayService { stock: shop.client.clone() }).await;
+    let (open, call) = shop.begin().await;
+    for _ in 0..2 {
+        let answer = relay.check(of("tea").in_transaction(&call)).await.unwrap();
+        assert_eq!(branches(answer.metadata()), "s");
+    }
+    let declining = open.remote_call().await.unwrap();
+    let declined = relay.check(of("none").in_transaction(&declining)).await.unwrap_err();
+    assert_eq!((declined.code(), branches(declined.metadata())), (Code::FailedPrecondition, "gr"));
+    open.commit().await.unwrap();
+    let record = only(&shop.store);
+    let made: Vec<(&str, BranchState)> =
+        record.branches.iter().map(|branch| (branch.call.as_str(), branch.state)).collect();
+    assert_eq!(made, [("1.1.1", BranchState::Confirmed), ("2.1.1", BranchState::Cancelled)]);
+    assert_eq!(shop.journal.counts(), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn rule_16_a_call_behind_a_call_that_was_not_answered_forbids_commit() {
+    let shop = Shop::open().await;
+    let middle = quick(&shop.store).start().await.unwrap();
+    let gone = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+    let nobody = RelayService { stock: HealthClient::new(CallLayer.layer(gone)) };
+    let mut relay = serve_grpc(&middle, nobody).await;
+    let (open, call) = shop.begin().await;
+    let unanswered = relay.check(of("tea").in_transaction(&call)).await.unwrap_err();
+    assert_eq!(branches(unanswered.metadata()), "p");
+    let fallback = open.remote_call().await.unwrap();
+    shop.take(of("tea").in_transaction(&fallback)).await.unwrap();
+    assert_eq!(reason(&open.commit().await.unwrap_err()), Reason::PendingCall);
+    until("it is cancelled", || only(&shop.store).state == TransactionState::Cancelled).await;
+    assert_eq!(shop.journal.counts(), (1, 0, 1));
 }
 
 #[tokio::test]

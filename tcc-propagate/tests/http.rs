@@ -244,6 +244,22 @@ async fn a_context_that_cannot_be_taken_is_refused_with_its_status_and_without_a
 }
 
 #[tokio::test]
+async fn a_context_altered_to_that_of_another_transaction_confirms_neither() {
+    let shop = Shop::open().await;
+    let (one, call, mut headers) = shop.call().await;
+    let other = shop.front.transaction("checkout").wait_final(LONG).begin().await.unwrap();
+    // Recorded, so that it can be joined.
+    let _unsent = other.remote_call().await.unwrap();
+    headers.insert(GID, other.gid().to_string().parse().unwrap());
+    let answer = shop.order("tea", 1).headers(headers).send().await.unwrap();
+    assert!(headers::take_answer(&call, answer.headers()));
+    assert_eq!(reason(&one.commit().await.unwrap_err()), Reason::LostBranch);
+    assert_eq!(reason(&other.commit().await.unwrap_err()), Reason::UnnamedBranch);
+    until("what was reserved is cancelled", || shop.journal.count("cancel") == 1).await;
+    assert_eq!(shop.journal.counts(), (1, 0, 1));
+}
+
+#[tokio::test]
 async fn a_handler_that_takes_both_is_served_in_and_out_of_a_transaction() {
     let shop = Shop::open().await;
     let (_open, call, headers) = shop.call().await;
