@@ -73,7 +73,7 @@ impl Late {
     pub(crate) fn claim(&mut self) {
         self.epochs += 1;
         let token = Token(self.epochs);
-        self.apply(ClaimWork { participant: name("stock"), token, lease_ms: HOUR_MS });
+        self.apply(ClaimWork { participant: name("stock"), token, lease_ms: HOUR_MS, except: Vec::new() });
     }
 
     /// The try tells its outcome, late.
