@@ -15,6 +15,8 @@ use crate::{
     record::{Direction, Reason, Seen},
 };
 
+mod operator;
+
 const BEGUN_AT: u64 = 1_000_000;
 const LEASE_MS: u64 = 10_000;
 const RETENTION_MS: u64 = 60_000;
@@ -209,6 +211,21 @@ fn transitions_are_counted_over_all_shards() {
         bench.begin(number, shard, None);
     }
     assert_eq!(bench.store.transitions(), BTreeMap::from([(Transition::Begun, 3)]));
+}
+
+#[cfg(feature = "testing")]
+#[test]
+fn a_failover_takes_back_what_was_written_since_and_counts_it_still() {
+    let bench = Bench::new(2);
+    let kept = bench.begin(1, 1, None);
+    let snapshot = bench.store.snapshot();
+    let lost = bench.begin(2, 0, None);
+    bench.apply(&kept, cancel());
+    bench.store.restore(&snapshot);
+    let records: Vec<_> =
+        bench.store.records().into_iter().map(|record| (record.gid, record.state)).collect();
+    assert_eq!(records, [(kept, crate::record::TransactionState::Trying)], "{lost} was begun since");
+    assert_eq!(bench.store.transitions().get(&Transition::Begun), Some(&2));
 }
 
 #[test]
