@@ -1,4 +1,4 @@
-#!lua name=tcc_fa0251a971943ffc
+#!lua name=tcc_254c831663f68256
 local OPERATIONS = {}
 -- Names of keys, and the arguments of the call.
 
@@ -431,6 +431,8 @@ end
 
 -- Payloads: JSON in a field of its own, its seal (length and checksum) among the branch's words. Whoever
 -- sends a payload seals it; whoever takes it out of the record looks whether it still is what was sealed.
+-- The seal of arguments covers what stands before it as well: they must not reach another participant than the
+-- one they were made for.
 
 -- What the step writes beside the record's own fields; `false` deletes.
 local payloads
@@ -443,15 +445,22 @@ local function set_text(place, name, text)
   payloads[field_of(place, name)] = text
 end
 
-local function seal_of(payload)
-  return #payload .. ':' .. string.sub(redis.sha1hex(payload), 1, 8)
+local function seal_of(payload, head)
+  return #payload .. ':' .. string.sub(redis.sha1hex(head .. payload), 1, 8)
+end
+
+-- What stands before the seal in a branch's first field, and a line's end.
+local function head_of(branch)
+  local runner = branch.runner and ' runner=' .. branch.runner or ''
+  return branch.action .. ' call=' .. branch.call .. runner .. '\n'
 end
 
 -- A branch's payload, as it was sealed.
 local function payload_of(branch, name)
   local field = field_of(branch.place, name)
   local payload = payloads[field] or redis.call('HGET', TX, field)
-  if not payload or seal_of(payload) ~= branch[name] then
+  local head = name == 'arguments' and head_of(branch) or ''
+  if not payload or seal_of(payload, head) ~= branch[name] then
     unreadable(field, 'checksum')
   end
   return payload
@@ -2225,9 +2234,9 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_fa0251a971943ffc_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_fa0251a971943ffc_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fa0251a971943ffc_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fa0251a971943ffc_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fa0251a971943ffc_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_fa0251a971943ffc_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_254c831663f68256_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_254c831663f68256_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_254c831663f68256_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_254c831663f68256_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_254c831663f68256_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_254c831663f68256_rehearse', callback = rehearse, flags = { 'allow-oom' } }
