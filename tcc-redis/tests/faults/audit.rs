@@ -54,8 +54,24 @@ impl Listed {
     }
 }
 
-/// Waits until nothing is in flight, and judges. One transaction may have been spoiled.
-pub(crate) async fn wait_and_judge(server: &Server, ledger: &Customer, spoiled: Option<&str>) -> Verdict {
+/// Waits until nothing is in flight, and judges.
+pub(crate) async fn wait_and_judge(server: &Server, ledger: &Customer) -> Verdict {
+    let broken = wait(server, None).await;
+    let mut verdict = look_and_judge(server, ledger, None).await;
+    verdict.broken.extend(broken);
+    verdict
+}
+
+/// A transaction whose record was spoiled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spoiled<'a> {
+    pub(crate) gid: &'a str,
+    /// Why its outcome is not told, if it is asked for and is not.
+    pub(crate) refused: Option<&'a str>,
+}
+
+/// Waits until nothing is in flight, the spoiled transaction excepted; what is, if that was in vain.
+pub(crate) async fn wait(server: &Server, spoiled: Option<&str>) -> Option<String> {
     let mut raw = server.raw().await;
     let mut open = async |spoiled: Option<&str>| {
         let mut all = async |index: &str| -> Vec<String> {
@@ -70,25 +86,29 @@ pub(crate) async fn wait_and_judge(server: &Server, ledger: &Customer, spoiled: 
         open
     };
     let ended = becomes(LONG, async || open(spoiled).await.is_empty()).await;
-    if spoiled.is_some() {
-        becomes(SPOILED, async || open(None).await.is_empty()).await;
+    if let Some(gid) = spoiled {
+        let mut raw = server.raw().await;
+        let mut is_parked = async || ask::<Option<f64>>(&mut raw, &["ZSCORE", "{tcc:00}:parked", gid]).await;
+        becomes(SPOILED, async || is_parked().await.is_some() || open(None).await.is_empty()).await;
     }
-    let mut broken = Vec::new();
-    if !ended {
-        broken.push(format!("open: {:?}", open(spoiled).await));
-    }
+    if ended { None } else { Some(format!("open: {:?}", open(spoiled).await)) }
+}
+
+pub(crate) async fn look_and_judge(
+    server: &Server,
+    ledger: &Customer,
+    spoiled: Option<Spoiled<'_>>,
+) -> Verdict {
     let listed = Listed::of(server).await;
     let mut raw = server.raw().await;
-    let mut verdict = judge(&ledger.show().await, &records(&mut raw).await, &listed, spoiled);
-    verdict.broken.extend(broken);
-    verdict
+    judge(&ledger.show().await, &records(&mut raw).await, &listed, spoiled)
 }
 
 pub(crate) fn judge(
     ledger: &Ledger,
     records: &BTreeMap<String, Fields>,
     listed: &Listed,
-    spoiled: Option<&str>,
+    spoiled: Option<Spoiled<'_>>,
 ) -> Verdict {
     let mut judge = Judge { ledger, records, excused: None, verdict: Verdict::default() };
     judge.verdict.broken.extend(ledger.broken.iter().cloned());
@@ -106,7 +126,7 @@ pub(crate) fn judge(
 struct Judge<'a> {
     ledger: &'a Ledger,
     records: &'a BTreeMap<String, Fields>,
-    /// Spoiled, and listed for an operator: what it reserved may stand.
+    /// Spoiled, and found to be so: what it reserved may stand.
     excused: Option<&'a str>,
     verdict: Verdict,
 }
@@ -120,10 +140,10 @@ impl<'a> Judge<'a> {
         self.ledger.rows.get(gid).into_iter().flat_map(BTreeMap::values)
     }
 
-    fn look_at_lists(&mut self, listed: &Listed, spoiled: Option<&'a str>) {
+    fn look_at_lists(&mut self, listed: &Listed, spoiled: Option<Spoiled<'a>>) {
         let unreadable = |gid: &str| listed.unreadable.get(gid);
         for gid in &listed.parked {
-            if spoiled != Some(gid.as_str()) {
+            if spoiled.is_none_or(|spoiled| spoiled.gid != gid) {
                 let why = unreadable(gid).cloned().unwrap_or_else(|| format!("{:?}", self.records.get(gid)));
                 self.breaks(format!("parked: {gid}: {why}"));
             }
@@ -131,11 +151,14 @@ impl<'a> Judge<'a> {
         for (queue, why) in listed.unreadable.iter().filter(|(gid, _)| !listed.parked.contains(gid)) {
             self.breaks(format!("unreadable: {queue}: {why}"));
         }
-        let Some(gid) = spoiled else { return };
+        let Some(Spoiled { gid, refused }) = spoiled else { return };
         if listed.parked.iter().any(|parked| parked == gid) {
-            self.excused = spoiled;
+            self.excused = Some(gid);
             let why = unreadable(gid).map_or("a branch", String::as_str);
             self.verdict.spoiled = Some(format!("parked: {why}"));
+        } else if let Some(why) = refused {
+            self.excused = Some(gid);
+            self.verdict.spoiled = Some(format!("not told: {why}"));
         }
     }
 

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod aof;
 mod audit;
 mod bank;
 mod customer;
@@ -16,10 +17,12 @@ mod ledger;
 mod network;
 mod office;
 mod oracle;
+mod power;
 mod process;
 mod role;
 mod scene;
 mod tally;
+mod torn_flipped;
 
 #[test]
 #[ignore = "is the process that the other tests start and kill"]

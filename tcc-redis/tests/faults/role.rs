@@ -48,7 +48,12 @@ pub(crate) struct Service {
     pub(crate) slow_ms: u64,
     pub(crate) seed: u64,
     pub(crate) sabotage: Option<Sabotage>,
+    /// A transaction whose outcome is asked for before it leaves.
+    pub(crate) asks: Option<String>,
 }
+
+/// Where the answer is written.
+pub(crate) const ANSWER: &str = "answer";
 
 /// Says something to whoever shares the folder.
 pub(crate) fn mark(marks: &Path, name: &str) {
@@ -145,8 +150,26 @@ impl Service {
         while !self.is_told(&format!("{}.leave", self.name)) {
             sleep(Duration::from_millis(5)).await;
         }
+        if let Some(gid) = &self.asks {
+            let outcome = runtime.outcome(&gid.parse().expect("a gid")).await;
+            let answer = match outcome {
+                Ok(outcome) => {
+                    let decided = outcome.and_then(|outcome| outcome.decision);
+                    Ok(decided.map(|decision| decision.direction.to_string()))
+                }
+                Err(error) => Err(chain(&error)),
+            };
+            let text = serde_json::to_string(&answer).expect("an answer");
+            std::fs::write(self.marks.join(ANSWER), text).expect("an answer that can be kept");
+        }
         runtime.shutdown().await;
     }
+}
+
+/// The error's text with all its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Moves an amount from one account to another one, and tells the ledger what was heard of it. Half of them have a

@@ -128,6 +128,7 @@ impl Scene {
             slow_ms: self.setting.slow_ms,
             seed: self.random.next(),
             sabotage: self.setting.sabotage,
+            asks: None,
         };
         self.services[who as usize] = Some(Running::start(service).await);
     }
@@ -153,13 +154,23 @@ impl Scene {
         tokio::time::sleep(std::time::Duration::from_millis(millis)).await;
     }
 
+    /// All machines stop at once, and nothing is started again: the folder with the ledger's journal, and Redis's.
+    pub(crate) fn stand_still(mut self) -> (TempDir, Server) {
+        self.server.kill();
+        for who in Who::BOTH {
+            self.kill(who);
+        }
+        self.ledger.kill();
+        (self.folder, self.server)
+    }
+
     /// Ends the load, waits for the end of everything that was begun, and judges it.
     pub(crate) async fn end(mut self) -> Verdict {
         mark(&self.folder.path().join("marks"), "enough");
         for service in self.services.iter_mut().flatten() {
             service.says("done").await;
         }
-        let verdict = wait_and_judge(&self.server, &self.ledger.customer, None).await;
+        let verdict = wait_and_judge(&self.server, &self.ledger.customer).await;
         for service in self.services.iter_mut().filter_map(Option::take) {
             service.leave().await;
         }

@@ -69,6 +69,11 @@ impl Tally {
         self.verdict.broken.extend(verdict.broken);
     }
 
+    /// Something worth reading in the layer's log.
+    pub(crate) fn note(&self, text: &str) {
+        self.say(&format!("{}: {text}", self.layer));
+    }
+
     #[allow(clippy::print_stdout, reason = "the proof reads it")]
     fn say(&self, line: &str) {
         println!("{line}");

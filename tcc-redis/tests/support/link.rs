@@ -68,8 +68,10 @@ impl Fault {
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 struct Weather {
     fault: Option<Fault>,
-    /// No answer is passed on, and no connection that missed one is used again.
+    /// No answer is passed on.
     mute: bool,
+    /// How often that changed: a connection from before may have missed an answer, and is not used again.
+    age: u64,
 }
 
 pub(crate) struct Link {
@@ -123,7 +125,10 @@ impl Link {
 
     /// Swallows every answer from now on, or passes them on again.
     pub(crate) fn mute(&self, mute: bool) {
-        self.control.weather.send_modify(|weather| weather.mute = mute);
+        self.control.weather.send_modify(|weather| {
+            weather.mute = mute;
+            weather.age += 1;
+        });
     }
 
     /// How often a fault met bytes or a connection.
@@ -159,6 +164,7 @@ impl Control {
 }
 
 async fn connection(mut client: TcpStream, port: u16, control: Arc<Control>) {
+    let age = control.weather().age;
     match control.weather().fault {
         Some(Fault::TurnedAway) => {
             control.fire();
@@ -177,8 +183,8 @@ async fn connection(mut client: TcpStream, port: u16, control: Arc<Control>) {
     }
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let requests = Way { control: &control, is_answer: false, left: None };
-    let answers = Way { control: &control, is_answer: true, left: None };
+    let requests = Way { control: &control, age, is_answer: false, left: None };
+    let answers = Way { control: &control, age, is_answer: true, left: None };
     let end = tokio::select! {
         end = requests.pass(from_client, to_server) => end,
         end = answers.pass(from_server, to_client) => end,
@@ -199,6 +205,8 @@ async fn connection(mut client: TcpStream, port: u16, control: Arc<Control>) {
 /// One direction of a connection.
 struct Way<'a> {
     control: &'a Control,
+    /// That of the weather in which the connection was made.
+    age: u64,
     is_answer: bool,
     /// What a fault has been seen to be, and the bytes after which it strikes.
     left: Option<(Fault, u64)>,
@@ -207,14 +215,14 @@ struct Way<'a> {
 impl Way<'_> {
     async fn pass(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> End {
         let mut buffer = vec![0; 64 * 1024];
-        let mut is_spoiled = false;
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
             let mut bytes = &buffer[..count];
             let weather = self.control.weather();
-            // An answer that was swallowed would be missed by all that follow.
-            is_spoiled |= weather.mute && self.is_answer;
-            if is_spoiled {
+            if self.is_answer && weather.mute {
                 continue;
+            }
+            if weather.age != self.age && !weather.mute {
+                return End::Closed;
             }
             let strikes = self.strikes(weather.fault, bytes.len() as u64);
             let fired = match (weather.fault, strikes) {
