@@ -142,9 +142,9 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
     assert_eq!(
         payloads,
         [
-            "stock.reserve@1 call=1 arguments=21:88bfdddd",
+            "stock.reserve@1 call=1 arguments=21:3f417cae",
             "{\"sku\":\"tea\",\"qty\":1}",
-            "pay.authorize@1 call=2 arguments=21:4ae77cc2",
+            "pay.authorize@1 call=2 arguments=21:3c0bb972",
             ""
         ],
         "arguments of an unknown try stay, and every seal does"

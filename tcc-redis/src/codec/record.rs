@@ -279,7 +279,14 @@ fn payload(
     match (words.words.get(name), fields.optional(&field)) {
         (Some(seal), Some(text)) => {
             let payload = Payload::from_json(text);
-            let whole = Seal::of(&payload).to_string() == *seal;
+            let covered = match (name, fields.optional(&words.field)) {
+                ("arguments", Some(line)) => {
+                    let (head, _) = line.split_once(" arguments=").unwrap_or((line, ""));
+                    Seal::of_arguments(head, &payload)
+                }
+                _ => Seal::of(&payload),
+            };
+            let whole = covered.to_string() == *seal;
             whole.then_some(Some(payload)).ok_or_else(|| Unreadable::new(field, "checksum"))
         }
         (None, None) => Ok(None),

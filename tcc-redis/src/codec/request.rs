@@ -225,13 +225,13 @@ impl Request {
 
     /// Its first field as it is to be stored, and its arguments.
     fn new_branch(&mut self, new: &NewBranch) -> Encoded {
-        let (action, call, seal) = (&new.action, &new.call, Seal::of(&new.arguments));
-        match new.runner {
-            Some(runner) => {
-                self.text(format_args!("{action} call={call} runner={runner:?} arguments={seal}"))
-            }
-            None => self.text(format_args!("{action} call={call} arguments={seal}")),
-        }
+        let (action, call) = (&new.action, &new.call);
+        let head = match new.runner {
+            Some(runner) => format!("{action} call={call} runner={runner:?}"),
+            None => format!("{action} call={call}"),
+        };
+        let seal = Seal::of_arguments(&head, &new.arguments);
+        self.text(format_args!("{head} arguments={seal}"));
         self.arguments.push_text(new.arguments.as_str());
         Ok(())
     }

@@ -85,7 +85,20 @@ pub(crate) struct Seal {
 
 impl Seal {
     pub(crate) fn of(payload: &Payload) -> Self {
-        let hash = Sha1::from(payload.as_str().as_bytes()).digest().bytes();
+        Self::from_hash(payload, &Sha1::from(payload.as_str().as_bytes()))
+    }
+
+    /// The seal of a branch's arguments: it covers what stands before it in the branch's first field, so that they
+    /// cannot reach another participant than the one they were made for.
+    pub(crate) fn of_arguments(head: &str, arguments: &Payload) -> Self {
+        let mut hash = Sha1::from(head.as_bytes());
+        hash.update(b"\n");
+        hash.update(arguments.as_str().as_bytes());
+        Self::from_hash(arguments, &hash)
+    }
+
+    fn from_hash(payload: &Payload, hash: &Sha1) -> Self {
+        let hash = hash.digest().bytes();
         Self { length: payload.len(), checksum: u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]) }
     }
 }
@@ -133,5 +146,8 @@ mod tests {
     fn seals_tell_payloads_apart() {
         let seal = Seal::of(&Payload::from_json("{}"));
         assert_eq!(seal.to_string(), "2:bf21a9e8");
+        let seals = ["mail.book@1 call=1", "mail.book@3 call=1", "mail.book@1 call=3"]
+            .map(|head| Seal::of_arguments(head, &Payload::from_json("{}")).to_string());
+        assert!(seals[0] != seals[1] && seals[0] != seals[2], "{seals:?}");
     }
 }

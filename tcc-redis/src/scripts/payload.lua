@@ -1,5 +1,7 @@
 -- Payloads: JSON in a field of its own, its seal (length and checksum) among the branch's words. Whoever
 -- sends a payload seals it; whoever takes it out of the record looks whether it still is what was sealed.
+-- The seal of arguments covers what stands before it as well: they must not reach another participant than the
+-- one they were made for.
 
 -- What the step writes beside the record's own fields; `false` deletes.
 local payloads
@@ -12,15 +14,22 @@ local function set_text(place, name, text)
   payloads[field_of(place, name)] = text
 end
 
-local function seal_of(payload)
-  return #payload .. ':' .. string.sub(redis.sha1hex(payload), 1, 8)
+local function seal_of(payload, head)
+  return #payload .. ':' .. string.sub(redis.sha1hex(head .. payload), 1, 8)
+end
+
+-- What stands before the seal in a branch's first field, and a line's end.
+local function head_of(branch)
+  local runner = branch.runner and ' runner=' .. branch.runner or ''
+  return branch.action .. ' call=' .. branch.call .. runner .. '\n'
 end
 
 -- A branch's payload, as it was sealed.
 local function payload_of(branch, name)
   local field = field_of(branch.place, name)
   local payload = payloads[field] or redis.call('HGET', TX, field)
-  if not payload or seal_of(payload) ~= branch[name] then
+  local head = name == 'arguments' and head_of(branch) or ''
+  if not payload or seal_of(payload, head) ~= branch[name] then
     unreadable(field, 'checksum')
   end
   return payload

@@ -2,7 +2,10 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub(crate) mod differential;
+pub(crate) mod link;
 pub(crate) mod proxy;
+pub(crate) mod random;
+pub(crate) mod records;
 pub(crate) mod server;
 pub(crate) mod stories;
 pub(crate) mod story;

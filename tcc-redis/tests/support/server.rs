@@ -12,12 +12,23 @@ use tempfile::TempDir;
 
 /// Names of servers that will do.
 const BINARIES: [&str; 2] = ["redis-server", "valkey-server"];
+/// What the server says of itself, in its directory.
+pub(crate) const LOG: &str = "server.log";
 
 pub(crate) struct Server {
     child: Child,
     port: u16,
     arguments: Vec<String>,
     directory: TempDir,
+    disk: Disk,
+}
+
+/// Whether the server can be told that its disk is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Large,
+    /// A file that may not grow is an error to the server, and not its end.
+    Limited,
 }
 
 impl Server {
@@ -33,12 +44,36 @@ impl Server {
 
     /// With further arguments, which win.
     pub(crate) async fn with(arguments: &[&str]) -> Self {
+        Self::start_on(arguments, Disk::Large).await
+    }
+
+    /// As the store wants it, with files that `prlimit --fsize` can keep from growing.
+    pub(crate) async fn on_a_limited_disk(arguments: &[&str]) -> Self {
+        Self::start_on(arguments, Disk::Limited).await
+    }
+
+    /// On what is in this directory; what the server says of it, if that makes it end.
+    pub(crate) async fn on_files(directory: TempDir, arguments: &[&str]) -> Result<Self, String> {
+        let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+        let (port, disk) = (free_port(), Disk::Large);
+        let child = spawn(port, &directory, &arguments, disk);
+        let mut server = Self { child, port, arguments, directory, disk };
+        if server.is_up().await {
+            return Ok(server);
+        }
+        let ended = server.has_ended();
+        let log = std::fs::read_to_string(server.directory().join(LOG)).unwrap_or_default();
+        assert!(ended, "the server neither starts nor ends: {log}");
+        Err(log)
+    }
+
+    async fn start_on(arguments: &[&str], disk: Disk) -> Self {
         let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
         for _ in 0..5 {
             let directory = tempfile::tempdir().expect("a directory for the server");
             let port = free_port();
-            let child = spawn(port, &directory, &arguments);
-            let mut server = Self { child, port, arguments: arguments.clone(), directory };
+            let child = spawn(port, &directory, &arguments, disk);
+            let mut server = Self { child, port, arguments: arguments.clone(), directory, disk };
             if server.is_up().await {
                 return server;
             }
@@ -57,8 +92,13 @@ impl Server {
         self.child.wait().expect("the server ends");
     }
 
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, &self.directory, &self.arguments);
+        self.child = spawn(self.port, &self.directory, &self.arguments, self.disk);
         assert!(self.is_up().await, "the server did not start again");
     }
 
@@ -72,7 +112,7 @@ impl Server {
     async fn is_up(&mut self) -> bool {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(20) {
-            if matches!(self.child.try_wait(), Ok(Some(_))) {
+            if self.has_ended() {
                 return false;
             }
             if let Ok(client) = redis::Client::open(self.url())
@@ -142,9 +182,23 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().expect("its address").port()
 }
 
-fn spawn(port: u16, directory: &TempDir, arguments: &[String]) -> Child {
+fn is_on_path(binary: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(binary).is_file())
+}
+
+fn spawn(port: u16, directory: &TempDir, arguments: &[String], disk: Disk) -> Child {
     for binary in BINARIES {
-        let mut command = Command::new(binary);
+        let mut command = match disk {
+            Disk::Large => Command::new(binary),
+            // A signal that is ignored stays so in the program that takes the shell's place.
+            Disk::Limited if is_on_path(binary) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", binary]);
+                command
+            }
+            Disk::Limited => continue,
+        };
         command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--daemonize", "no"]);
         command.args([
             "--maxmemory",
@@ -154,7 +208,7 @@ fn spawn(port: u16, directory: &TempDir, arguments: &[String]) -> Child {
             "--enable-debug-command",
             "yes",
         ]);
-        command.args(["--appendonly", "yes", "--appendfsync", "always", "--logfile", "server.log", "--dir"]);
+        command.args(["--appendonly", "yes", "--appendfsync", "always", "--logfile", LOG, "--dir"]);
         command.arg(directory.path()).args(arguments);
         match command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() {
             Ok(child) => return child,

@@ -1,4 +1,4 @@
-#!lua name=tcc_cabd37a37534f6a7
+#!lua name=tcc_dd981b6e68cb253f
 local OPERATIONS = {}
 -- Names of keys, and the arguments of the call.
 
@@ -23,17 +23,22 @@ local function key_of(suffix)
   missing[#missing + 1] = suffix
 end
 
-local taken
+-- The place of the argument taken last, and of the last one there is to take.
+local taken, last
 
 -- What a call left here, even one that was killed, means nothing to the next.
 local function begin_call(keys, arguments)
-  KEYS, ARGV, taken = keys, arguments, 0
+  KEYS, ARGV, taken, last = keys, arguments, 0, #arguments
   CLOCK, DUE, OPEN, PARKED, UNREADABLE = unpack(keys, 1, 5)
   TAG = string.match(CLOCK, '^(.-}:)')
   declared, missing = {}, {}
 end
 
+-- No step reads what is another's, and no list is longer than what is sent.
 local function take()
+  if taken == last then
+    error('too few arguments')
+  end
   taken = taken + 1
   return ARGV[taken]
 end
@@ -432,6 +437,8 @@ end
 
 -- Payloads: JSON in a field of its own, its seal (length and checksum) among the branch's words. Whoever
 -- sends a payload seals it; whoever takes it out of the record looks whether it still is what was sealed.
+-- The seal of arguments covers what stands before it as well: they must not reach another participant than the
+-- one they were made for.
 
 -- What the step writes beside the record's own fields; `false` deletes.
 local payloads
@@ -444,15 +451,22 @@ local function set_text(place, name, text)
   payloads[field_of(place, name)] = text
 end
 
-local function seal_of(payload)
-  return #payload .. ':' .. string.sub(redis.sha1hex(payload), 1, 8)
+local function seal_of(payload, head)
+  return #payload .. ':' .. string.sub(redis.sha1hex(head .. payload), 1, 8)
+end
+
+-- What stands before the seal in a branch's first field, and a line's end.
+local function head_of(branch)
+  local runner = branch.runner and ' runner=' .. branch.runner or ''
+  return branch.action .. ' call=' .. branch.call .. runner .. '\n'
 end
 
 -- A branch's payload, as it was sealed.
 local function payload_of(branch, name)
   local field = field_of(branch.place, name)
   local payload = payloads[field] or redis.call('HGET', TX, field)
-  if not payload or seal_of(payload) ~= branch[name] then
+  local head = name == 'arguments' and head_of(branch) or ''
+  if not payload or seal_of(payload, head) ~= branch[name] then
     unreadable(field, 'checksum')
   end
   return payload
@@ -656,11 +670,8 @@ end
 
 local function load()
   local head = read_fields(HEAD)
-  if not head.format then
-    if redis.call('EXISTS', TX) == 0 then
-      return nil
-    end
-    unreadable('format', 'no format')
+  if not head.format and redis.call('EXISTS', TX) == 0 then
+    return nil
   end
   if head.format ~= FORMAT then
     unreadable('format', 'another version')
@@ -1020,7 +1031,7 @@ local function refuse(...)
   error({ refused = { ... } })
 end
 
--- Rings once a step, however many of the participant's branches are why.
+-- Rings once a step, however many of the participant's branches are why. What a step hushed it does not ring again.
 local function ring(name)
   if rung[name] then
     return
@@ -1028,7 +1039,6 @@ local function ring(name)
   local bell = record.bells[name] or { count = 0, entry = '0-0' }
   local wait = math.min(BELL_BASE * 2 ^ bell.count, BELL_CAP)
   record.bells[name] = { count = bell.count + 1, again = now + wait, entry = bell.entry }
-  hushed[name] = nil
   rung[name] = true
 end
 
@@ -1259,8 +1269,6 @@ local function make_decision(direction, reason, by, inline)
   local at = due_at()
   if at then
     due_earlier(at)
-  else
-    due_remove()
   end
   settle()
 end
@@ -1387,8 +1395,7 @@ local function add(new)
   local place = #record.branches + 1
   local branch = {
     place = place, call = new.call, runner = new.runner, action = new.action, state = 'trying',
-    participant = participant_of(new.action), arguments = new.seal, attempts = 0, epoch = 0,
-    next = 0,
+    arguments = new.seal, attempts = 0, epoch = 0, next = 0,
   }
   record.branches[place] = branch
   set_text(place, 'arguments', new.arguments)
@@ -1902,7 +1909,6 @@ local function quick()
     end
     line(lines, 'ended ' .. state)
   end
-  expires = number_text(expires)
   if not write_lines(lines, expires) then
     return nil
   end
@@ -2199,14 +2205,15 @@ local function answer_to(problem, operation)
   return { 'unreadable', problem.field, problem.why }
 end
 
--- The step that runs, the place its arguments end at, and what is answered: the time, then a step's answer
--- each.
-local place, operation, last, answers
+-- The step that runs, and what is answered: the time, then a step's answer each.
+local place, operation, answers
 
 local function run_from_here(count, transactions)
   while place <= count do
+    last = #ARGV
     operation = OPERATIONS[take()]
-    last = taken + 1 + take_number()
+    local arguments = take_number()
+    last = taken + arguments
     TX = KEYS[transactions + place]
     GID = string.sub(TX, #TAG + 4)
     answers[place + 1] = step(operation)
@@ -2360,10 +2367,10 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_pause', callback = pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_pause', callback = pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_rehearse', callback = rehearse, flags = { 'allow-oom' } }
