@@ -19,6 +19,7 @@
 //!
 #![doc = include_str!("layout.md")]
 
+mod attach;
 mod codec;
 mod connect;
 mod hints;
