@@ -27,6 +27,7 @@ mod history;
 mod inspect;
 mod keys;
 mod lane;
+mod operator;
 mod preflight;
 mod reader;
 mod scripts;

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use tcc_core::{
-    BusinessKey, Gid, Name, Timestamp,
+    AuditCursor, AuditPage, BusinessKey, Gid, Name, Pause, Presence, Scope, Timestamp, Why,
     machine::{Answer, Op},
     record::{Record, TransactionState},
     store::{Applied, Doorbells, Store, StoreError, StoreErrorKind},
@@ -22,6 +22,7 @@ use crate::{
     inspect::Inspector,
     keys::{self, FIXED, Keys},
     lane::{Kind, Lane, Step},
+    operator,
     preflight::Warning,
     reader::Listener,
     scripts::Function,
@@ -284,6 +285,35 @@ impl Store for RedisStore {
             link.call(&Call::new(&link.settings.library, Function::Groups, queues.iter())).await?;
         }
         Ok(Box::new(Listener::start(&self.inner.link, process, participants)))
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        operator::pauses(&self.inner.link).await
+    }
+
+    async fn pause(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        operator::change_pause(&self.inner.link, "paused", scope, by, why).await
+    }
+
+    async fn resume(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        operator::change_pause(&self.inner.link, "resumed", scope, by, why).await
+    }
+
+    async fn audit(
+        &self,
+        shard: u16,
+        before: Option<&AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage, StoreError> {
+        operator::audit(&self.inner.link, shard, before, max).await
+    }
+
+    async fn announce(&self, presence: &Presence) -> Result<(), StoreError> {
+        operator::announce(&self.inner.link, presence).await
+    }
+
+    async fn processes(&self, max: usize) -> Result<Vec<Presence>, StoreError> {
+        operator::processes(&self.inner.link, max).await
     }
 }
 

@@ -284,7 +284,7 @@ async fn a_line_of_history_is_bounded() {
     story.register(&[&long]).await;
     let history = scene.store.inspect().history(&story.gid).await.expect("the history");
     let bytes: Vec<usize> = history.iter().map(String::len).collect();
-    assert_eq!(bytes, ["2099-11-21T05:10:00.000Z begun by shop-1".len(), 256]);
+    assert_eq!(bytes, ["2099-11-21T05:10:00.000Z begun by shop-1".len(), 512]);
     assert!(history[1].contains("registered 01 ppp"));
 }
 
