@@ -14,13 +14,13 @@ use crate::{
     codec::{
         Unreadable,
         record::{self, Fields},
-        reply::{self, Reply, Values},
+        reply::{self, Reply},
         request::request,
     },
     connect::{Call, Link, RedisStoreBuilder},
     hints::Hints,
     inspect::Inspector,
-    keys::{self, FIXED, Keys},
+    keys::{self, Keys},
     lane::{Kind, Lane, Step},
     operator,
     preflight::Warning,
@@ -126,16 +126,6 @@ impl RedisStore {
         &self.inner.link.settings.keys
     }
 
-    /// The time, and the transactions whose timer has run out.
-    async fn look(&self, shard: u16, max: usize) -> Result<(Timestamp, Vec<String>), StoreError> {
-        let declared: Vec<String> = FIXED.iter().map(|suffix| self.keys().of(shard, suffix)).collect();
-        let link = &self.inner.link;
-        let mut call = link.settings.timed_call(Function::Look, declared.iter());
-        let answer = link.call(call.argument(max)).await?;
-        let mut values = Values::new(answer)?;
-        Ok((values.moment()?, values.list(Values::text)?))
-    }
-
     /// Refuses the ids of another configuration, which no sweeper of this one would look after.
     fn check_shard(&self, gid: &Gid) -> Result<(), StoreError> {
         if gid.shard() < self.keys().shards() {
@@ -172,7 +162,7 @@ impl Store for RedisStore {
     }
 
     async fn now(&self, shard: u16) -> Result<Timestamp, StoreError> {
-        Ok(self.look(shard, 0).await?.0)
+        Ok(self.inner.link.look(shard, 0).await?.0)
     }
 
     async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
@@ -257,7 +247,7 @@ impl Store for RedisStore {
     }
 
     async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
-        let (_, due) = self.look(shard, max).await?;
+        let (_, due) = self.inner.link.look(shard, max).await?;
         Ok(self.gids(due))
     }
 

@@ -92,6 +92,7 @@ impl fmt::Debug for Runtime {
         f.debug_struct("Runtime")
             .field("process", &self.shared.process)
             .field("participants", &self.shared.registry.participants())
+            .field("paused", &self.shared.pauses.scopes())
             .finish_non_exhaustive()
     }
 }

@@ -39,6 +39,11 @@ impl Pauses {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is paused, as text.
+    pub(crate) fn scopes(&self) -> Vec<String> {
+        self.known().scopes.iter().map(ToString::to_string).collect()
+    }
+
     /// Whether phase two of an action is paused.
     pub(crate) fn cover(&self, action: &ActionName) -> bool {
         self.known().scopes.iter().any(|scope| scope.covers(action))
