@@ -1,7 +1,7 @@
 //! `list` and `stats` cost the same however many transactions there are. What Redis does for them is counted, because
 //! a time would be the machine's; `docs/tccctl.md` tells how to see the times.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, time::{Duration, Instant}};
 
 use tcc_core::store::Store;
 use tcc_redis::{Durability, RedisStore};
@@ -55,6 +55,11 @@ async fn filled(count: u64) -> (Server, Ctl) {
     (server, ctl)
 }
 
+#[allow(clippy::print_stdout, reason = "for whoever measures; `--nocapture` shows it")]
+fn tell(command: &[&str], took: Duration) {
+    println!("{command:?} took {took:?}");
+}
+
 /// What Redis did for a command: calls by name, and bytes it answered.
 async fn cost(server: &Server, ctl: &Ctl, command: &[&str]) -> (BTreeMap<String, u64>, u64) {
     let mut raw = server.raw().await;
@@ -71,7 +76,7 @@ async fn cost(server: &Server, ctl: &Ctl, command: &[&str]) -> (BTreeMap<String,
     let calls = text.lines().filter_map(|line| line.strip_prefix("cmdstat_")?.split_once(':'));
     let calls: BTreeMap<String, u64> =
         calls.map(|(name, rest)| (name.to_owned(), number(rest, "calls="))).collect();
-    println!("{command:?} took {took:?}");
+    tell(command, took);
     (calls, number(&bytes, "total_net_output_bytes:"))
 }
 
