@@ -246,7 +246,7 @@ impl Inspector {
         let facts = self.facts(shard, &gids).await?;
         for ((subject, _), facts) in known.iter().zip(facts) {
             let found = match what {
-                Checked::Queue(participant) => facts.of_message(participant),
+                Checked::Queue(participant) => facts.of_message(participant, &subject.gid, now),
                 _ => facts.contradictions(what, now),
             };
             findings.extend(found.into_iter().map(|(kind, detail)| finding(subject, kind, &detail)));
@@ -420,16 +420,21 @@ impl Facts {
         found
     }
 
-    fn of_message(&self, participant: &Name) -> Found {
+    /// A message leads to its transaction even where no index does any more.
+    fn of_message(&self, participant: &Name, gid: &str, now: Timestamp) -> Found {
+        let untimed = |record: &Record| {
+            let missing =
+                self.of_open(record, now).into_iter().find(|(kind, _)| *kind == FindingKind::TimerMissing);
+            missing.map(|(kind, detail)| (kind, format!("{gid}, {detail}")))
+        };
+        if let Some(found) = self.open_record().and_then(untimed) {
+            return vec![found];
+        }
         let works = self.open_record().is_some_and(|record| {
             let mut branches = record.branches.iter();
             branches.any(|branch| branch.is_drivable() && branch.action.participant() == participant.as_str())
         });
         let unreadable = matches!(&self.record, Some(Err(_)));
-        if works || unreadable {
-            Vec::new()
-        } else {
-            vec![(FindingKind::MessageStray, participant.to_string())]
-        }
+        if works || unreadable { Vec::new() } else { vec![(FindingKind::MessageStray, gid.to_owned())] }
     }
 }

@@ -223,6 +223,18 @@ impl Runtime {
 
     /// Makes an operator's change of a transaction, by whom and why, which the store's audit keeps.
     ///
+    /// ```
+    /// use tcc_core::{Gid, Runtime, machine::{Change, Operate}, record::Direction};
+    ///
+    /// async fn it_was_paid(runtime: &Runtime, gid: &Gid) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (branch, direction) = ("02".parse()?, Direction::Confirm);
+    ///     let change = Change::Resolve { branch, direction };
+    ///     let operate = Operate { by: "alice".parse()?, why: "paid by hand, ticket 17".parse()?, change };
+    ///     runtime.operate(gid, operate).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// When the record refuses it, or the store does not answer.
     pub async fn operate(&self, gid: &Gid, operate: Operate) -> Result<Operated, OperateError> {
