@@ -1,7 +1,10 @@
 //! `list` and `stats` cost the same however many transactions there are. What Redis does for them is counted, because
 //! a time would be the machine's; `docs/tccctl.md` tells how to see the times.
 
-use std::{collections::BTreeMap, time::{Duration, Instant}};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use tcc_core::store::Store;
 use tcc_redis::{Durability, RedisStore};
