@@ -7,6 +7,7 @@ use tcc_core::{
     Gid,
     machine::How,
     record::{Direction, ParkCause, TransactionState},
+    store::Store,
 };
 
 use crate::{
@@ -176,4 +177,65 @@ async fn the_audit_is_narrowed_to_a_transaction() {
     );
     let two = scene.ctl.json(&["audit", "--limit", "2"]).await;
     assert_eq!(two["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_selected_is_fixed_before_the_first_change() {
+    let scene = Scene::new().await;
+    parked(&scene, 4).await;
+    let ctl = scene.ctl.clone();
+    let bulk = ["retry", "--parked", "--reason", "x", "--yes", "--rate", "2"];
+    let changing = tokio::spawn(async move { ctl.done(&bulk).await });
+    crate::ctl::until("the first is changed", async || {
+        scene.store.audit(0, None, 1).await.is_ok_and(|page| !page.entries.is_empty())
+    })
+    .await;
+    let late = Story::new(&scene.store, 50);
+    late.register(&[STOCK]).await;
+    let drives = late.decide(Direction::Confirm, &[(1, Some(succeeded()))], &[1]).await;
+    late.close(&drives[0], How::Park { cause: ParkCause::AttemptsExhausted, error: "no answer".into() })
+        .await;
+    let said = changing.await.unwrap();
+    assert_eq!(said.data.lines().count(), 4, "{said:?}");
+    assert!(scene.record(&late.gid).await.branches[0].parked.is_some(), "it was not there at the start");
+}
+
+#[tokio::test]
+async fn pages_of_a_filter_miss_none_and_repeat_none() {
+    let scene = Scene::new().await;
+    let mut wanted = Vec::new();
+    for number in 0..60 {
+        let story = Story::new(&scene.store, number);
+        // The first ones fill pages, the later ones are sparse.
+        let action = if number < 20 || number % 7 == 0 { STOCK } else { PAY };
+        story.register(&[action]).await;
+        // Some are listed, the others are found by their timers.
+        if number % 2 == 0 {
+            story.sweep().await.unwrap().result.unwrap();
+        }
+        if action == STOCK {
+            wanted.push(story.gid.to_string());
+        }
+    }
+    for limit in ["1", "7", "50"] {
+        let mut found: Vec<String> = Vec::new();
+        let mut after: Option<String> = None;
+        for _ in 0..=wanted.len() + 1 {
+            let mut list = vec!["list", "--participant", "stock", "--limit", limit];
+            if let Some(after) = &after {
+                list.extend(["--after", after]);
+            }
+            let page = scene.ctl.json(&list).await;
+            let items = page["items"].as_array().unwrap();
+            assert!(items.len() <= limit.parse().unwrap(), "no more than asked for");
+            found.extend(items.iter().map(|item| item["gid"].as_str().unwrap().to_owned()));
+            after = page["next"].as_str().map(str::to_owned);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(after, None, "the list ends");
+        found.sort();
+        assert_eq!(found, wanted, "--limit {limit}");
+    }
 }

@@ -203,3 +203,24 @@ async fn a_wrong_command_line_is_told() {
     let said = nobody.run(&["pause", "stock", "--reason", "x"]).await;
     assert_eq!(said.code, 2, "{said:?}");
 }
+
+#[tokio::test]
+async fn a_full_redis_is_seen_and_mended_all_the_same() {
+    let scene = Scene::new().await;
+    let story = Story::new(&scene.store, 1);
+    story.register(&[STOCK]).await;
+    let gid = story.gid.as_str();
+    let mut raw = scene.server.raw().await;
+    let () = ask(&mut raw, &["CONFIG", "SET", "maxmemory", "1"]).await;
+    for flushed in [false, true] {
+        if flushed {
+            let () = ask(&mut raw, &["FUNCTION", "FLUSH"]).await;
+        }
+        for command in [&["list"][..], &["show", gid], &["stats"], &["nodes"], &["paused"], &["audit"]] {
+            scene.ctl.done(command).await;
+        }
+    }
+    scene.ctl.done(&["cancel", gid, "--reason", "x"]).await;
+    scene.ctl.done(&["pause", "stock", "--reason", "x"]).await;
+    scene.ctl.done(&["resume", "stock", "--reason", "x"]).await;
+}
