@@ -19,9 +19,11 @@
 //!
 #![doc = include_str!("layout.md")]
 
+mod attach;
 mod check;
 mod codec;
 mod connect;
+mod cursor;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub mod decoding;
@@ -42,9 +44,10 @@ mod trouble;
 
 pub use check::{CheckCursor, CheckPage, Checked, Finding, FindingKind};
 pub use connect::RedisStoreBuilder;
+pub use cursor::{Cursor, InvalidCursor};
 pub use history::History;
 pub use inspect::{Inspector, Waiting};
-pub use listing::{Counts, Cursor, Filter, Index, Page, Row};
+pub use listing::{Counts, Filter, Index, Page, Row};
 pub use preflight::{Durability, Risk, Warning, WarningKind};
 #[cfg(feature = "testing")]
 #[doc(hidden)]
