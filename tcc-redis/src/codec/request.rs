@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Display, io::Write};
 
 use tcc_core::{
-    Gid, Ordinal, Timestamp,
+    Gid, Ordinal, Timestamp, TraceParent,
     machine::{CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
     record::{Known, Token, cut_error},
     store::{StoreError, StoreErrorKind},
@@ -196,11 +196,17 @@ impl Request {
     /// Its first field as it is to be stored, and its arguments.
     fn new_branch(&mut self, new: &NewBranch) -> Encoded {
         let (action, call, seal) = (&new.action, &new.call, Seal::of(&new.arguments));
-        match new.runner {
-            Some(runner) => {
+        let trace = new.trace.as_ref().map(TraceParent::kept);
+        match (new.runner, trace) {
+            (None, None) => self.text(format_args!("{action} call={call} arguments={seal}")),
+            (Some(runner), None) => {
                 self.text(format_args!("{action} call={call} runner={runner:?} arguments={seal}"))
             }
-            None => self.text(format_args!("{action} call={call} arguments={seal}")),
+            (None, Some(trace)) => {
+                self.text(format_args!("{action} call={call} trace={trace} arguments={seal}"))
+            }
+            (Some(runner), Some(trace)) => self
+                .text(format_args!("{action} call={call} runner={runner:?} trace={trace} arguments={seal}")),
         }
         self.arguments.push_text(new.arguments.as_str());
         Ok(())
