@@ -136,6 +136,7 @@
 //! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`], [`Runtime::operate`], [`Store::pause`](store::Store::pause) |
 //! | call other services in it | [`Tx::remote_call`], [`Runtime::join`], [`Joined`], `propagate` |
 //! | test your participants | `testing::kit`, with the feature `testing` |
+//! | see and be told | [`metrics`], [`RuntimeBuilder::trace_context`], [`Notifier`], [`Alarm`], `webhook` |
 //! | do without macros | [`Action`], [`RuntimeBuilder::actions`], [`Tx::call`] |
 //! | write a store | [`store`], [`machine`], [`record`] |
 //!
@@ -148,6 +149,8 @@
 //! | `tls` | no | `rediss://` URLs |
 //! | `propagate` | no | carrying transactions over HTTP and gRPC, in the module `propagate` |
 //! | `axum`, `reqwest`, `tonic` | no | the same for these libraries |
+//! | `metrics` | no | measuring, for the recorder of the `metrics` facade; [`metrics`] lists what |
+//! | `webhook`, `webhook-tls` | no | telling alarms to a URL, in the module `webhook` |
 //! | `testing` | no | the module `testing`: the kit for your participants' tests, for `dev-dependencies` |
 
 pub use tcc_core::*;
@@ -158,8 +161,16 @@ pub use tcc_propagate as propagate;
 #[cfg(feature = "redis")]
 pub use tcc_redis::{self as redis, RedisStore};
 
+#[cfg(feature = "webhook")]
+pub use tcc_webhook as webhook;
+
 #[cfg(feature = "macros")]
 pub use tcc_macros::{participant, transaction};
+
+/// So is that of the guides.
+#[cfg(all(doctest, feature = "webhook"))]
+#[doc = include_str!("../docs/alarms.md")]
+struct Alarms;
 
 /// The code in README is compiled and run like any other.
 #[cfg(doctest)]

@@ -51,6 +51,7 @@ fn register(count: usize) -> Op {
         call: CallId::top(place as u32 + 1),
         runner: None,
         action: ACTION.parse().expect("an action"),
+        trace: None,
         arguments: Payload::from_json(PAYLOAD),
     });
     let branches = branches.collect();

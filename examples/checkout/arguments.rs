@@ -1,6 +1,7 @@
 //! What the command line says.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ Options:
   --participants A,B run, serve: confirms and cancels only for these of inventory, payment and loyalty [all].
                      A try always runs in the process that places the order; with this, a run leaves confirm and
                      cancel of the others to processes that `serve` them, and ends when they have done them
+  --metrics ADDRESS  run: serves what it measures at http://ADDRESS/metrics, for instance 127.0.0.1:9090 (with port 0,
+                     any free one; it is printed), and goes on to when the run is over, until Ctrl-C
   --outcomes FILE    audit: what the run was told, held against the books as well [DIR/outcomes.csv if it is there]
   --help             this text
 
@@ -51,6 +54,7 @@ pub(crate) enum Command {
         data: Option<PathBuf>,
         concurrency: usize,
         finishes: Selection,
+        metrics: Option<SocketAddr>,
         crash: Option<Duration>,
     },
     /// The process that a run with `--crash` starts and kills.
@@ -96,7 +100,7 @@ impl Command {
         let mut command = None;
         let mut input = Input::default();
         let (mut data, mut outcomes, mut concurrency) = (None, None, None);
-        let (mut participants, mut crash, mut within) = (None, false, None);
+        let (mut participants, mut crash, mut within, mut metrics) = (None, false, None, None);
         while let Some(argument) = parser.next()? {
             match argument {
                 Value(name) if command.is_none() => {
@@ -118,6 +122,7 @@ impl Command {
                     concurrency = Some(number);
                 }
                 Long("participants") => participants = Some(selection(&parser.value()?.string()?)?),
+                Long("metrics") => metrics = Some(parser.value()?.parse()?),
                 Long("crash") => crash = true,
                 Long("within") => {
                     let seconds: u64 = parser.value()?.parse()?;
@@ -137,6 +142,7 @@ impl Command {
             (participants.is_some(), "--participants", &["run", "serve"]),
             (crash, "--crash", &["run"]),
             (within.is_some(), "--within", &["run"]),
+            (metrics.is_some(), "--metrics", &["run"]),
         ] {
             if given && !of.contains(&command) {
                 return Err(format!("{flag} is not for `{command}`").into());
@@ -145,6 +151,12 @@ impl Command {
         if crash && participants.is_some() {
             return Err(
                 "--crash and --participants do not go together: the worker runs all participants".into()
+            );
+        }
+        if crash && metrics.is_some() {
+            return Err(
+                "--crash and --metrics do not go together: the worker is killed, and what it counted with it"
+                    .into(),
             );
         }
         if within.is_some() && !crash {
@@ -159,7 +171,7 @@ impl Command {
             "worker" => Self::Worker { input, data: needed(data)?, concurrency },
             _ => {
                 let crash = crash.then(|| within.unwrap_or(CRASH_WITHIN));
-                Self::Run { input, data, concurrency, finishes: participants, crash }
+                Self::Run { input, data, concurrency, finishes: participants, metrics, crash }
             }
         })
     }
@@ -186,8 +198,14 @@ mod tests {
     #[test]
     fn without_arguments_the_files_of_the_folder_are_run() {
         let finishes = Selection::from(PARTICIPANTS);
-        let run =
-            Command::Run { input: Input::default(), data: None, concurrency: 16, finishes, crash: None };
+        let run = Command::Run {
+            input: Input::default(),
+            data: None,
+            concurrency: 16,
+            finishes,
+            metrics: None,
+            crash: None,
+        };
         assert_eq!(parse(""), Ok(run));
     }
 
@@ -217,6 +235,9 @@ mod tests {
             "sell",
             "--outcomes f",
             "run run",
+            "--metrics here",
+            "--crash --metrics 127.0.0.1:0",
+            "audit --data d --metrics 127.0.0.1:0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

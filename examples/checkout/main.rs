@@ -22,6 +22,7 @@ mod outcomes;
 mod payment;
 mod place;
 mod progress;
+mod prometheus;
 mod report;
 mod rows;
 mod run;
@@ -35,6 +36,7 @@ mod tally;
 
 use std::error::Error;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
@@ -68,8 +70,8 @@ async fn main() -> ExitCode {
         Command::Run { input, data, concurrency, crash: Some(within), .. } => {
             crash_workers(&input, data.as_deref(), concurrency, within).await
         }
-        Command::Run { input, data, concurrency, finishes, crash: None } => {
-            place_orders(&input, data.as_deref(), concurrency, finishes).await
+        Command::Run { input, data, concurrency, finishes, metrics, crash: None } => {
+            place_orders(&input, data.as_deref(), concurrency, finishes, metrics).await
         }
         Command::Worker { input, data, concurrency } => work(&input, &data, concurrency).await,
         Command::Serve { input, data, participants } => serve(&input, &data, participants).await,
@@ -107,6 +109,7 @@ async fn place_orders(
     data: Option<&Path>,
     concurrency: usize,
     finishes: Selection,
+    metrics: Option<SocketAddr>,
 ) -> Result<bool, Box<dyn Error>> {
     let (file, opening) = read(input)?;
     name_bad_rows(&file, input);
@@ -122,6 +125,10 @@ async fn place_orders(
     }
     println!("{}", store.notice());
     println!("Books are kept in {}\n", place.path().display());
+    let measured = metrics.map(prometheus::serve).transpose()?;
+    if let Some(at) = measured {
+        println!("Metrics at http://{at}/metrics\n");
+    }
     let role = Role { finishes, places_orders: true, short_leases: false };
     let placing = place_all(&file, &opening, place, &store, &role, concurrency, true);
     let report = unless_stopped(false, placing).await?;
@@ -131,6 +138,10 @@ async fn place_orders(
         eprintln!("Is `checkout serve --participants {}` running on the same --data?", others.join(","));
     }
     let balanced = audit_elsewhere(input, place)?;
+    if let Some(at) = measured {
+        println!("\nMetrics stay at http://{at}/metrics until Ctrl-C.");
+        stop::asked(false).await;
+    }
     Ok(says_finished(&report) && balanced)
 }
 

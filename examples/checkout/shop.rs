@@ -49,7 +49,8 @@ impl Shop {
         let directory = place.path();
         let tally = Arc::new(Tally::default());
         let mut books = Vec::new();
-        let mut builder = store.builder();
+        // Gauges of a run that takes seconds must not wait for the next quarter of a minute.
+        let mut builder = store.builder().survey_interval(Duration::from_secs(1));
         if role.short_leases {
             builder = builder
                 .lease(Duration::from_millis(1_500))

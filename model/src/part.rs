@@ -357,6 +357,7 @@ impl Names {
             call: self.calls[index].clone(),
             runner: runner(part.runner),
             action: self.actions[index].clone(),
+            trace: None,
             state: part.state,
             arguments: part.arguments.then(|| self.arguments[index].clone()),
             known: part.known,

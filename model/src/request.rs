@@ -124,6 +124,7 @@ impl Names {
                         call: names.calls[index].clone(),
                         runner: runner(run),
                         action: names.actions[index].clone(),
+                        trace: None,
                         arguments: names.arguments[index].clone(),
                     })
                     .collect(),

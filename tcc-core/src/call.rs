@@ -10,6 +10,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt};
 use serde::Serialize;
+use tracing::{Instrument, Span};
 
 use crate::{
     action::{ActionPolicy, Rejection, TryFailure},
@@ -19,8 +20,9 @@ use crate::{
     name::{ActionName, Ordinal},
     outcome::TryOutcome,
     payload::{DecodeError, EncodeError, Payload},
-    record::Known,
+    record::{Known, Seen},
     seam::{Ended, Task, within},
+    spans,
     tx::{Tx, TxInner, Wanted, inside},
 };
 
@@ -68,6 +70,8 @@ pub(crate) struct Prepared<T, E> {
     pub(crate) policy: ActionPolicy,
     pub(crate) keep: Keep<T>,
     pub(crate) start: Option<Start<T, E>>,
+    /// The span of its try, once it is to be registered.
+    pub(crate) span: Span,
 }
 
 /// A try under way.
@@ -148,7 +152,9 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
     pub(crate) fn wanted(&mut self) -> Result<Wanted, NotRun> {
         let over = Err(NotRun::Over(self.tx.inner.gid.clone()));
         let (action, arguments) = std::mem::replace(&mut self.wanted, over)?;
-        Ok(Wanted { action, arguments })
+        let tx = &self.tx.inner;
+        self.span = spans::attempt(&tx.span, &tx.gid, &tx.name, &action);
+        Ok(Wanted { action, arguments, span: self.span.clone() })
     }
 
     /// Starts the try of a registered branch.
@@ -156,6 +162,9 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
         let tx = Arc::clone(&self.tx.inner);
         let ordinal = registered.ordinal;
         if !registered.yours {
+            if let Some((action, _)) = tx.registered_as(ordinal) {
+                tx.shared.meter.duplicate(&action);
+            }
             return Started::Before(match registered.outcome {
                 TryOutcome::Succeeded(result) => decoded(&tx, ordinal, result, self.keep.decode),
                 TryOutcome::Refused => rejected_before(&tx, ordinal),
@@ -172,14 +181,15 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
             return Started::Before(unknown(UnknownTry::TimedOut));
         }
         let hard_limit = self.policy.hard_limit.max(patience);
-        let action = match tx.action_of(ordinal) {
-            Some(action) => action,
-            None => return Started::Before(unknown(UnknownTry::Stopped)),
+        let Some((action, trace)) = tx.registered_as(ordinal) else {
+            return Started::Before(unknown(UnknownTry::Stopped));
         };
+        let mut trial = Trial::new(Arc::clone(&tx), action.clone());
         let cx = TryCx {
             gid: tx.gid.clone(),
             branch: ordinal,
             action,
+            trace,
             deadline: tx.deadline_at,
             time_left: patience,
         };
@@ -201,14 +211,46 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
                 Tried::Rejected(_) => Known::Refused,
                 Tried::Unkept(_) => return tried,
             };
+            trial.came_to(&known);
             match learner.settle(ordinal, known).await {
                 Ok(()) => tried,
                 Err(why) => Tried::Unkept(why),
             }
         };
-        let work = tx.shared.tracker.track_future(work);
+        let work = tx.shared.tracker.track_future(work.instrument(self.span));
         let task = Task::spawn(&*tx.shared.seam, work);
         Started::Running(Trying { tx, ordinal, patience, task })
+    }
+}
+
+/// A try that runs: measured when it ends, however it does.
+struct Trial {
+    tx: Arc<TxInner>,
+    action: ActionName,
+    began: Duration,
+    outcome: Seen,
+}
+
+impl Trial {
+    fn new(tx: Arc<TxInner>, action: ActionName) -> Self {
+        let began = tx.shared.seam.elapsed();
+        Self { tx, action, began, outcome: Seen::Unknown }
+    }
+
+    fn came_to(&mut self, known: &Known) {
+        self.outcome = match known {
+            Known::Succeeded(_) => Seen::Succeeded,
+            Known::Refused => Seen::Refused,
+        };
+        let outcome = if self.outcome == Seen::Succeeded { "succeeded" } else { "refused" };
+        Span::current().record("outcome", outcome);
+    }
+}
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let shared = &self.tx.shared;
+        shared.meter.tried(&self.action, self.outcome, || shared.seam.elapsed().saturating_sub(self.began));
     }
 }
 
@@ -314,7 +356,7 @@ pub(crate) fn by_wire_name<A: Serialize + ?Sized>(tx: &Tx, action: &str, argumen
         }
         Err(error) => (Err(error), ActionPolicy::new(), None),
     };
-    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start })
+    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start, span: Span::none() })
 }
 
 fn try_by_wire_name(

@@ -53,6 +53,17 @@ pub struct Config {
     pub start_check_max: usize,
     /// How many events wait for a slow subscriber. Default 1,024.
     pub events_max: usize,
+    /// How often what is open in the store is looked at, for gauges and alarms. Default 15 s; zero never does.
+    pub survey_interval: Duration,
+    /// The most transactions read in one such look; the next goes on where it ended. Default 1,000.
+    pub survey_max: usize,
+    /// A transaction that is not decided this long after its deadline, or not final this long after its decision, is
+    /// stuck, and told as an alarm. Default 5 min.
+    pub stuck_after: Duration,
+    /// A branch with this many attempts is stuck however young it is. Default 10.
+    pub stuck_attempts: u32,
+    /// An alarm that was told and still stands is told again after this long. Default 7 days.
+    pub alarm_repeat: Duration,
 }
 
 /// For how long a fence must remember a branch after it was confirmed or cancelled.
@@ -95,6 +106,11 @@ impl Default for Config {
             grace: Duration::from_secs(10),
             start_check_max: 1_000,
             events_max: 1_024,
+            survey_interval: Duration::from_secs(15),
+            survey_max: 1_000,
+            stuck_after: Duration::from_secs(300),
+            stuck_attempts: 10,
+            alarm_repeat: Duration::from_secs(7 * 24 * 3_600),
         }
     }
 }
@@ -123,6 +139,8 @@ impl Config {
             ("transaction_payload_bytes_max", self.transaction_payload_bytes_max),
             ("sweep_max", self.sweep_max),
             ("events_max", self.events_max),
+            ("survey_max", self.survey_max),
+            ("stuck_attempts", self.stuck_attempts as usize),
         ] {
             if value == 0 {
                 return Err(StartError::Setting { field, rule: "at least 1".into() });

@@ -8,6 +8,7 @@ use crate::{
     name::{ActionName, Ordinal},
     record::{Direction, Reason},
     time::Timestamp,
+    trace_parent::TraceParent,
 };
 
 macro_rules! context {
@@ -18,6 +19,7 @@ macro_rules! context {
             pub(crate) gid: Gid,
             pub(crate) branch: Ordinal,
             pub(crate) action: ActionName,
+            pub(crate) trace: Option<TraceParent>,
             $(pub(crate) $field: $type,)*
         }
 
@@ -38,6 +40,12 @@ macro_rules! context {
             #[must_use]
             pub fn action(&self) -> &ActionName {
                 &self.action
+            }
+
+            /// The W3C trace context the branch was registered with: that of its try, in every phase and process.
+            #[must_use]
+            pub fn trace_parent(&self) -> Option<&TraceParent> {
+                self.trace.as_ref()
             }
 
             /// What identifies the branch in the participant's own store, for holds and fences:

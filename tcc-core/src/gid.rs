@@ -49,6 +49,14 @@ impl Gid {
         &self.0
     }
 
+    /// When it was made, which is when its transaction was to begin, by its initiator's notion of server time.
+    #[must_use]
+    pub fn begun_at(&self) -> Timestamp {
+        let digit = |byte: &u8| ALPHABET.iter().position(|known| known == byte).unwrap_or(0) as u64;
+        let time = self.0.as_bytes().iter().take(TIME_CHARS);
+        Timestamp::from_millis(time.fold(0, |millis, byte| (millis << 5) | digit(byte)))
+    }
+
     /// The shard that holds the transaction.
     #[must_use]
     pub fn shard(&self) -> u16 {

@@ -6,6 +6,7 @@
 #[path = "private.rs"]
 pub mod __private;
 mod action;
+mod alarm;
 mod answer;
 mod call;
 mod checks;
@@ -18,6 +19,7 @@ mod gid;
 mod join;
 pub mod machine;
 mod memory;
+pub mod metrics;
 mod name;
 mod operator;
 mod outcome;
@@ -27,14 +29,17 @@ pub mod record;
 mod retry;
 mod runtime;
 pub mod seam;
+mod spans;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod time;
+mod trace_parent;
 mod transaction;
 mod tx;
 
 pub use action::{Action, ActionPolicy, Rejection};
+pub use alarm::{Alarm, AlarmKind, Notifier};
 pub use answer::{ANSWER_BYTES_MAX, CallAnswer};
 pub use call::{Call, WireCall};
 pub use config::{Config, FenceRetention};
@@ -52,5 +57,6 @@ pub use payload::{DecodeError, EncodeError, Payload, Stored};
 pub use retry::RetryPolicy;
 pub use runtime::{Health, OperateError, Runtime, RuntimeBuilder, StartError};
 pub use time::Timestamp;
+pub use trace_parent::TraceParent;
 pub use transaction::{Ending, KeyedTransaction, OpenTransaction, Transaction};
-pub use tx::{CallContext, JoinError, Joined, RemoteCall, TraceParent, Tx};
+pub use tx::{CallContext, JoinError, Joined, RemoteCall, Tx};

@@ -65,6 +65,8 @@ struct Shard {
     keys: BTreeMap<(Name, BusinessKey), Gid>,
     expiries: BTreeSet<(Timestamp, Gid)>,
     audit: Audit,
+    /// Until when each alarm is held.
+    alarms: BTreeMap<String, Timestamp>,
     transitions: BTreeMap<Transition, u64>,
 }
 
@@ -408,10 +410,10 @@ impl Store for MemoryStore {
         Ok((0..self.shards()).find_map(|shard| self.shard(shard).keys.get(&place).cloned()))
     }
 
-    async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
+    async fn due(&self, shard: u16, max: usize) -> Result<Vec<(Gid, Timestamp)>, StoreError> {
         let shard = self.shard(shard);
         let past = shard.timers.by_time.iter().take_while(|(at, _)| *at <= shard.now);
-        Ok(past.take(max).map(|(_, gid)| gid.clone()).collect())
+        Ok(past.take(max).map(|(at, gid)| (gid.clone(), *at)).collect())
     }
 
     async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Result<Vec<Gid>, StoreError> {
@@ -422,6 +424,29 @@ impl Store for MemoryStore {
             .take(max)
             .map(|record| record.gid.clone())
             .collect())
+    }
+
+    async fn take_alarms(
+        &self,
+        shard: u16,
+        ids: &[String],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        let held = &mut self.shard(shard).alarms;
+        held.retain(|_, until| *until > now);
+        let take = |id: &String| {
+            held.insert(id.clone(), until).is_none_or(|before| {
+                held.insert(id.clone(), before);
+                false
+            })
+        };
+        Ok(ids.iter().map(take).collect())
+    }
+
+    async fn rest_alarms(&self, shard: u16, ids: &[String], until: Timestamp) -> Result<(), StoreError> {
+        self.shard(shard).alarms.extend(ids.iter().map(|id| (id.clone(), until)));
+        Ok(())
     }
 
     async fn listen(&self, _process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {

@@ -188,7 +188,7 @@ where
         Err(error) => (Err(error), None),
     };
     let keep = Keep { encode: |value: &R::Ok| Payload::encode(value), decode: decode_result };
-    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start })
+    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start, span: tracing::Span::none() })
 }
 
 /// Runs the body of a transaction function, which gives back what the body does, or the transaction's

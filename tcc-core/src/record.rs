@@ -10,6 +10,7 @@ use crate::{
     outcome::{Outcome, TryOutcome},
     payload::Payload,
     time::Timestamp,
+    trace_parent::TraceParent,
 };
 
 /// Version of the record's format; a store refuses to read a newer one.
@@ -297,6 +298,8 @@ pub struct Branch {
     pub runner: Option<Token>,
     /// The action.
     pub action: ActionName,
+    /// The trace its try belongs to, [as it is kept](TraceParent::kept).
+    pub trace: Option<TraceParent>,
     /// How far it is.
     pub state: BranchState,
     /// Arguments of the try; deleted when the transaction is final, unless the outcome is still unknown

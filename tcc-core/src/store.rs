@@ -41,11 +41,24 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// The transaction that holds a business key.
     async fn find(&self, name: &Name, key: &BusinessKey) -> Result<Option<Gid>, StoreError>;
 
-    /// Transactions of a shard whose timer has run out, earliest first, no more than `max`.
-    async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError>;
+    /// Transactions of a shard whose timer has run out, and when it did, earliest first, no more than `max`.
+    async fn due(&self, shard: u16, max: usize) -> Result<Vec<(Gid, Timestamp)>, StoreError>;
 
     /// Open transactions of a shard in the order of their ids, after one, no more than `max`.
     async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Result<Vec<Gid>, StoreError>;
+
+    /// Takes these alarms of a shard, by id, for the caller to tell: whether each is its own now, because nobody holds it
+    /// or nobody does any more at `now`. It is held until `until`. An id has no more than 160 bytes.
+    async fn take_alarms(
+        &self,
+        shard: u16,
+        ids: &[String],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<bool>, StoreError>;
+
+    /// Has these alarms of a shard taken by nobody until `until`.
+    async fn rest_alarms(&self, shard: u16, ids: &[String], until: Timestamp) -> Result<(), StoreError>;
 
     /// Listens for the messages of these participants on behalf of a process.
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError>;

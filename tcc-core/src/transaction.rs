@@ -8,6 +8,7 @@ use std::{
 
 use futures_util::FutureExt;
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Instrument;
 
 use crate::{
     error::{Abort, InvalidInput, TransactionError, TransactionErrorKind as Kind},
@@ -19,6 +20,7 @@ use crate::{
     runtime::{Awaited, Shared, chain},
     seam::within,
     store::StoreErrorKind,
+    trace_parent::TraceParent,
     tx::{self, BegunHow, Deciding, Settled, Tx, TxInner},
 };
 
@@ -37,6 +39,7 @@ pub struct Transaction {
     name: String,
     timeout: Option<Duration>,
     wait_final: Option<Duration>,
+    trace_parent: Option<TraceParent>,
 }
 
 /// A transaction with a business key that is described and not begun.
@@ -56,7 +59,7 @@ pub(crate) enum Failed<E> {
 
 impl Transaction {
     pub(crate) fn new(shared: Arc<Shared>, name: &str) -> Self {
-        Self { shared, name: name.to_owned(), timeout: None, wait_final: None }
+        Self { shared, name: name.to_owned(), timeout: None, wait_final: None, trace_parent: None }
     }
 
     /// Cancels the transaction if it is not decided within this time.
@@ -69,6 +72,14 @@ impl Transaction {
     /// the decision is enough, which never changes and is carried out whatever happens.
     pub fn wait_final(mut self, at_most: Duration) -> Self {
         self.wait_final = Some(at_most);
+        self
+    }
+
+    /// Names the trace the transaction belongs to. It is kept with each of its branches, unless
+    /// [`RuntimeBuilder::trace_context`](crate::RuntimeBuilder::trace_context) knows better, and travels with calls of
+    /// other services.
+    pub fn trace_parent(mut self, trace: TraceParent) -> Self {
+        self.trace_parent = Some(trace);
         self
     }
 
@@ -101,7 +112,8 @@ impl Transaction {
     pub async fn begin(self) -> Result<OpenTransaction, TransactionError> {
         let permit = self.permit()?;
         let create = self.create(None)?;
-        let inner = TxInner::new(Arc::clone(&self.shared), create, BegunHow::Unrecorded, permit);
+        let trace = self.trace_parent;
+        let inner = TxInner::new(Arc::clone(&self.shared), create, BegunHow::Unrecorded, trace, permit);
         Ok(OpenTransaction { tx: Tx { inner }, wait_final: self.wait_final })
     }
 
@@ -184,6 +196,12 @@ impl KeyedTransaction {
         self
     }
 
+    /// Names the trace the transaction belongs to, as [`Transaction::trace_parent`] does.
+    pub fn trace_parent(mut self, trace: TraceParent) -> Self {
+        self.plain = self.plain.trace_parent(trace);
+        self
+    }
+
     /// Lets the key begin again once its transaction is cancelled. By default it does not: same key,
     /// same answer.
     pub fn again_after_cancel(mut self, again: bool) -> Self {
@@ -223,6 +241,7 @@ impl KeyedTransaction {
                         Arc::clone(&plain.shared),
                         create,
                         BegunHow::Recorded { asked_at },
+                        plain.trace_parent.clone(),
                         permit,
                     );
                     return Ok(Keyed::First(OpenTransaction {
@@ -364,7 +383,9 @@ impl OpenTransaction {
     {
         let inner = Arc::clone(&self.tx.inner);
         let seam = Arc::clone(&inner.shared.seam);
-        let work = AssertUnwindSafe(tx::inside(inner.gid.clone(), closure(&self.tx))).catch_unwind();
+        let work =
+            AssertUnwindSafe(tx::inside(inner.gid.clone(), closure(&self.tx).instrument(inner.span.clone())))
+                .catch_unwind();
         match within(&*seam, inner.time_left(), work).await {
             Some(Ok(Ok(value))) => {
                 self.end(Direction::Confirm, Reason::Committed).await.map_err(Failed::Transaction)?;

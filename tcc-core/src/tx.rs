@@ -12,6 +12,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::task::task_tracker::TaskTrackerToken;
+use tracing::{Span, span::Id};
 
 use crate::{
     call::WireCall,
@@ -20,7 +21,7 @@ use crate::{
     event::Event,
     gid::Gid,
     machine::{
-        Create, Decide, Decided, Heard, InlineClaim, NewBranch, Refusal, Register, Registered, Report,
+        Create, Decide, Decided, Drive, Heard, InlineClaim, NewBranch, Refusal, Register, Registered, Report,
     },
     machine::{Reported, TryReport},
     name::{ActionName, CallId, Name, Ordinal},
@@ -29,12 +30,14 @@ use crate::{
     record::{Decision, Direction, Known, Reason, Seen, Token, TransactionState},
     runtime::{Awaited, Called, Group, Shared},
     seam::{Ended, Task},
+    spans::{self, Before},
     store::{StoreError, StoreErrorKind},
     time::Timestamp,
+    trace_parent::TraceParent,
 };
 
 pub use joined::{JoinError, Joined};
-pub use remote::{CallContext, RemoteCall, TraceParent};
+pub use remote::{CallContext, RemoteCall};
 
 /// For how long an outcome that came after the decision is pursued while the store does not answer.
 const LATE_PATIENCE: Duration = Duration::from_secs(600);
@@ -104,6 +107,9 @@ pub(crate) struct TxInner {
     pub(crate) deadline_at: Timestamp,
     role: Role,
     begun_at: Duration,
+    pub(crate) span: Span,
+    /// The trace it belongs to, as it was told.
+    trace_parent: Option<TraceParent>,
     state: Mutex<TxState>,
     _permit: OwnedSemaphorePermit,
     /// A shutdown waits for open transactions.
@@ -120,7 +126,6 @@ enum Role {
         call: CallId,
         /// This run of it: a repetition of the same call is another (rule 16).
         run: Token,
-        trace_parent: Option<TraceParent>,
     },
 }
 
@@ -192,6 +197,9 @@ struct LocalBranch {
     call: CallId,
     action: ActionName,
     arguments: Payload,
+    trace: Option<TraceParent>,
+    /// The span of its try, if anybody listens.
+    span: Option<Id>,
     known: Option<Known>,
     /// Whether the closure was given the outcome. What it never heard of is not confirmed (rule 4).
     heard: bool,
@@ -208,6 +216,8 @@ struct RemoteBranch {
 pub(crate) struct Wanted {
     pub(crate) action: ActionName,
     pub(crate) arguments: Payload,
+    /// The span of its try.
+    pub(crate) span: Span,
 }
 
 impl TxInner {
@@ -215,6 +225,7 @@ impl TxInner {
         shared: Arc<Shared>,
         create: Create,
         begun: BegunHow,
+        trace_parent: Option<TraceParent>,
         permit: OwnedSemaphorePermit,
     ) -> Arc<Self> {
         let (acked, begun_at) = match begun {
@@ -226,6 +237,8 @@ impl TxInner {
             name: create.name.clone(),
             deadline_at: create.deadline_at,
             begun_at,
+            span: spans::transaction(&create.gid, &create.name, "initiator"),
+            trace_parent,
             role: Role::Initiator(create),
             state: Mutex::new(TxState::new(acked)),
             _permit: permit,
@@ -235,6 +248,7 @@ impl TxInner {
         let mut leases = inner.shared.leases.lock().unwrap_or_else(PoisonError::into_inner);
         leases.insert(inner.gid.clone(), Arc::downgrade(&inner));
         drop(leases);
+        inner.shared.meter.begun(&inner.name);
         inner.shared.emit(|| Event::Begun { gid: inner.gid.clone(), name: inner.name.clone() });
         inner
     }
@@ -275,6 +289,12 @@ impl TxInner {
         }
     }
 
+    /// The trace the caller is in, as far as anybody knows.
+    fn trace_here(&self) -> Option<TraceParent> {
+        let asked = self.shared.trace_context.as_ref().and_then(|current| current());
+        asked.and_then(|text| TraceParent::new(&text).ok()).or_else(|| self.trace_parent.clone())
+    }
+
     /// Which run of its call tries a branch.
     fn run(&self) -> Option<Token> {
         match &self.role {
@@ -289,7 +309,10 @@ impl TxInner {
     pub(crate) async fn register(self: &Arc<Self>, wanted: Vec<Wanted>) -> Result<Vec<Registered>, NotRun> {
         let limits = &self.shared.config;
         let bytes = wanted.iter().map(|one| one.arguments.len()).sum();
-        let calls: Vec<CallId>;
+        // Asked before the lock is taken: it is the user's code.
+        let mut traces =
+            wanted.iter().map(|one| one.span.in_scope(|| self.trace_here())).collect::<Vec<_>>().into_iter();
+        let calls: Vec<(CallId, Option<TraceParent>)>;
         let (register, mut pending) = {
             let mut state = self.state();
             if state.phase != Phase::Open {
@@ -308,6 +331,7 @@ impl TxInner {
                     call: self.next_call(&mut state)?,
                     runner: self.run(),
                     action: one.action.clone(),
+                    trace: traces.next().flatten().map(|trace| trace.kept()),
                     arguments: one.arguments.clone(),
                 });
             }
@@ -317,7 +341,7 @@ impl TxInner {
                 gid: self.gid.clone(),
                 refusal: Refusal::TooManyPayloadBytes { max: max as u64 },
             })?;
-            calls = branches.iter().map(|branch| branch.call.clone()).collect();
+            calls = branches.iter().map(|branch| (branch.call.clone(), branch.trace.clone())).collect();
             let register = Register {
                 create: self.create(&state),
                 branches,
@@ -344,11 +368,14 @@ impl TxInner {
                     return Err(NotRun::Store { gid: self.gid.clone(), error });
                 }
                 pending.answered = true;
-                for ((one, branch), call) in wanted.into_iter().zip(&registered).zip(calls) {
+                for ((one, branch), (call, trace)) in wanted.into_iter().zip(&registered).zip(calls) {
+                    spans::registered(&one.span, branch.ordinal, trace.as_ref());
                     let local = LocalBranch {
                         call,
                         action: one.action,
                         arguments: one.arguments,
+                        span: one.span.id(),
+                        trace,
                         known: None,
                         heard: false,
                     };
@@ -409,18 +436,22 @@ impl TxInner {
         };
         self.shared.emit(|| Event::Tried { gid: self.gid.clone(), branch: ordinal, outcome: seen, late });
         if late {
+            self.count_late(ordinal);
             let tx = Arc::clone(self);
             let tries = vec![TryReport { ordinal, known }];
             self.shared.spawn_tracked(async move { tx.report_late(tries).await });
         }
     }
 
-    fn arguments_of(&self, ordinal: Ordinal) -> Option<Payload> {
-        self.state().branches.get(&ordinal).map(|branch| branch.arguments.clone())
+    fn count_late(&self, ordinal: Ordinal) {
+        if let Some((action, _)) = self.registered_as(ordinal) {
+            self.shared.meter.late_try(&action);
+        }
     }
 
-    pub(crate) fn action_of(&self, ordinal: Ordinal) -> Option<ActionName> {
-        self.state().branches.get(&ordinal).map(|branch| branch.action.clone())
+    /// The action and the trace of a branch registered here.
+    pub(crate) fn registered_as(&self, ordinal: Ordinal) -> Option<(ActionName, Option<TraceParent>)> {
+        self.state().branches.get(&ordinal).map(|branch| (branch.action.clone(), branch.trace.clone()))
     }
 
     /// Takes room for a result of this size, if there is some left.
@@ -465,18 +496,18 @@ impl TxInner {
 
     /// Runs a branch's cancel in this process, because its record is gone (rule 6c).
     async fn cancel_here(&self, ordinal: Ordinal, known: Known) {
-        let Some((action, arguments)) = self
+        let Some((action, arguments, trace)) = self
             .state()
             .branches
             .get(&ordinal)
-            .map(|branch| (branch.action.clone(), branch.arguments.clone()))
+            .map(|branch| (branch.action.clone(), branch.arguments.clone(), branch.trace.clone()))
         else {
             return;
         };
         let error = if self.state().perhaps_confirmed.contains(&ordinal) {
             Some("its commit may have been applied before the record was gone: cancel was not run".to_owned())
         } else {
-            self.cancel_orphan(ordinal, &action, arguments, known).await.err()
+            self.cancel_orphan(ordinal, &action, arguments, trace, known).await.err()
         };
         tracing::error!(gid = %self.gid, branch = %ordinal, %action, error, "the record of a tried branch is gone; its cancel belongs here");
         self.shared.emit(|| Event::CancelledWithoutRecord {
@@ -492,6 +523,7 @@ impl TxInner {
         ordinal: Ordinal,
         action: &ActionName,
         arguments: Payload,
+        trace: Option<TraceParent>,
         known: Known,
     ) -> Result<(), String> {
         let hosted = self.shared.registry.action(action).ok_or("its participant is not hosted here")?;
@@ -505,6 +537,7 @@ impl TxInner {
                 gid: self.gid.clone(),
                 branch: ordinal,
                 action: action.clone(),
+                trace: trace.clone(),
                 attempt,
                 epoch: 0,
                 fence_retention: self.shared.config.fence_retention(),
@@ -662,18 +695,35 @@ impl TxInner {
         };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
         let Decided { decision, state, mut drives, lost } = decided;
-        for drive in &mut drives {
-            drive.arguments = self.arguments_of(drive.ordinal);
+        self.span.record("outcome", tracing::field::display(decision.direction));
+        self.shared.meter.decided(&decision);
+        if state.is_final() {
+            self.shared.meter.finished(&self.gid, Some(&self.name), state, decision.at);
         }
-        let group = claimed
-            .filter(|_| !drives.is_empty())
-            .map(|(token, permit)| (Group { gid: self.gid.clone(), token, claimed_at, drives }, permit));
+        let before = self.complete(&mut drives);
+        let group = claimed.filter(|_| !drives.is_empty()).map(|(token, permit)| {
+            (Group { gid: self.gid.clone(), token, claimed_at, drives, before }, permit)
+        });
         if !lost.is_empty() {
             // What was claimed does not wait for it.
             let tx = Arc::clone(self);
             self.shared.spawn_tracked(async move { tx.cancel_lost(lost, known).await });
         }
         (Ok(Settled { decision, state }), group)
+    }
+
+    /// Gives drives that were claimed with the decision what the record was not asked for.
+    fn complete(&self, drives: &mut [Drive]) -> Before {
+        let state = self.state();
+        let mut tries = Vec::new();
+        for drive in drives {
+            drive.name = Some(self.name.clone());
+            let Some(branch) = state.branches.get(&drive.ordinal) else { continue };
+            drive.arguments = Some(branch.arguments.clone());
+            drive.trace = branch.trace.clone();
+            tries.extend(branch.span.clone().map(|id| (drive.ordinal, id)));
+        }
+        Before { transaction: Some(self.span.clone()), tries }
     }
 
     /// Sends a decision until it is answered, no longer than `decide_patience` allows.

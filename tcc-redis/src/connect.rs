@@ -381,7 +381,7 @@ impl Link {
         })
     }
 
-    /// The time of a shard, and its transactions whose timer has run out.
+    /// The time of a shard, and its transactions whose timer has run out, each before when it did.
     pub(crate) async fn look(&self, shard: u16, max: usize) -> Result<(Timestamp, Vec<String>), StoreError> {
         let declared: Vec<String> = FIXED.iter().map(|suffix| self.settings.keys.of(shard, suffix)).collect();
         let mut call = self.settings.timed_call(Function::Look, declared.iter());

@@ -256,9 +256,14 @@ impl Store for RedisStore {
         Ok(self.gids(found.into_iter().flatten().collect()).into_iter().next())
     }
 
-    async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
+    async fn due(&self, shard: u16, max: usize) -> Result<Vec<(Gid, Timestamp)>, StoreError> {
         let (_, due) = self.inner.link.look(shard, max).await?;
-        Ok(self.gids(due))
+        let (pairs, _) = due.as_chunks::<2>();
+        let timers = pairs.iter().filter_map(|[gid, at]| {
+            let at = at.parse::<f64>().ok()?;
+            Some((self.gids(vec![gid.clone()]).pop()?, Timestamp::from_millis(at as u64)))
+        });
+        Ok(timers.collect())
     }
 
     /// What outlived its first timer is in an index; what is younger is found among the timers, as far as they
@@ -274,6 +279,31 @@ impl Store for RedisStore {
         let later: BTreeSet<Gid> =
             found.into_iter().filter(|gid| after.is_none_or(|after| gid > after)).collect();
         Ok(later.into_iter().take(max).collect())
+    }
+
+    /// What nobody holds any more goes first, so that the set holds no more than was held of late.
+    async fn take_alarms(
+        &self,
+        shard: u16,
+        ids: &[String],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        let key = self.keys().of(shard, "alarms");
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("ZREMRANGEBYSCORE").arg(&key).arg("-inf").arg(now.as_millis()).ignore();
+        for id in ids {
+            pipeline.cmd("ZADD").arg(&key).arg("NX").arg(until.as_millis()).arg(id);
+        }
+        self.inner.link.query(&pipeline).await
+    }
+
+    async fn rest_alarms(&self, shard: u16, ids: &[String], until: Timestamp) -> Result<(), StoreError> {
+        let mut pipeline = redis::pipe();
+        for id in ids {
+            pipeline.cmd("ZADD").arg(self.keys().of(shard, "alarms")).arg(until.as_millis()).arg(id).ignore();
+        }
+        self.inner.link.query(&pipeline).await
     }
 
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {

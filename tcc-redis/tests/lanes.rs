@@ -207,6 +207,7 @@ async fn calls_are_bounded_in_bytes_and_steps() {
             let branch = NewBranch {
                 call: tcc_core::CallId::top(1),
                 runner: None,
+                trace: None,
                 action: STOCK.parse().expect("an action"),
                 arguments: payload(&format!("\"{}\"", "x".repeat(bytes))),
             };

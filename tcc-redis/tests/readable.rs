@@ -13,8 +13,9 @@ use std::{
 use redis::aio::MultiplexedConnection;
 use support::{
     server::{Server, ask},
-    story::{MAIL, PAY, STOCK, Story, gid, name, ordinal, succeeded},
+    story::{MAIL, PAY, STOCK, Story, gid, name, ordinal, register, succeeded},
 };
+use tcc_core::store::Store;
 use tcc_core::{
     Gid,
     machine::{
@@ -149,6 +150,24 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
         ],
         "arguments of an unknown try stay, and every seal does"
     );
+}
+
+#[tokio::test]
+async fn the_trace_of_a_try_stands_in_its_branch_and_nothing_where_there_is_none() {
+    let mut scene = Scene::new(History::off()).await;
+    let store = scene.store.clone();
+    let story = Story::new(&store, 1);
+    let mut register = register(Some(story.create().await), &[STOCK, PAY]);
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    register.branches[1].trace = Some(trace.parse().expect("a trace"));
+    store.apply(&story.gid, register.into()).await.expect("an answer").result.expect("branches");
+    let fields = scene.fields(&story.gid).await;
+    assert_eq!(fields["01"], "stock.reserve@1 call=1 arguments=21:88bfdddd");
+    assert_eq!(fields["02"], format!("pay.authorize@1 call=2 trace={trace} arguments=21:4ae77cc2"));
+    story.decide(Direction::Cancel, &[(1, None), (2, None)], &[]).await;
+    let drives = story.claim("pay", 1).await;
+    assert_eq!(drives[0].trace.as_ref().map(|trace| trace.as_str()), Some(trace));
+    assert_eq!(drives[0].name, Some(name("checkout")));
 }
 
 #[tokio::test]

@@ -96,6 +96,8 @@ const TO_TRYING: &[(Harm, &str)] = &[
     (Replace("01", "call=1", "call=one"), "01"),
     (Replace("01", "arguments=", "arguments=x"), "01"),
     (Append("01", " runner=1"), "01"),
+    (Append("01", " trace=00-1-1-01"), "01"),
+    (Append("01", " trace=00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more"), "01"),
     (Append("01", " colour=red"), "01"),
     (Append("01", " red"), "01"),
     (Append("01", " attempts=0"), "01"),

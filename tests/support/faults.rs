@@ -185,7 +185,7 @@ impl Store for Faulty {
         self.store.find(name, key).await
     }
 
-    async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
+    async fn due(&self, shard: u16, max: usize) -> Result<Vec<(Gid, Timestamp)>, StoreError> {
         self.pass("due").await?;
         self.store.due(shard, max).await
     }
@@ -193,6 +193,22 @@ impl Store for Faulty {
     async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Result<Vec<Gid>, StoreError> {
         self.pass("open").await?;
         self.store.open(shard, after, max).await
+    }
+
+    async fn take_alarms(
+        &self,
+        shard: u16,
+        ids: &[String],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        self.pass("take_alarms").await?;
+        self.store.take_alarms(shard, ids, now, until).await
+    }
+
+    async fn rest_alarms(&self, shard: u16, ids: &[String], until: Timestamp) -> Result<(), StoreError> {
+        self.pass("rest_alarms").await?;
+        self.store.rest_alarms(shard, ids, until).await
     }
 
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {

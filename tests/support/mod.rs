@@ -149,7 +149,8 @@ pub(crate) fn leave_behind(store: &MemoryStore, action: &str, arguments: &str, r
         retention_ms: 60_000,
     };
     let call = CallId::top(1);
-    let branch = NewBranch { call, runner: None, action, arguments: Payload::from_json(arguments) };
+    let branch =
+        NewBranch { call, runner: None, action, trace: None, arguments: Payload::from_json(arguments) };
     let (branches_max, payload_bytes_max) = (1, 1_000);
     let register = Register { create: Some(create), branches: vec![branch], branches_max, payload_bytes_max };
     let heard =

@@ -14,6 +14,7 @@ pub(super) fn claim(
 ) -> Result<Vec<Drive>, Refusal> {
     let record = slot.as_mut().ok_or(Refusal::NotFound)?;
     let decision = record.decision.clone().ok_or(Refusal::NotDecided)?;
+    let name = record.name.clone();
     let theirs = |branch: &Branch| branch.action.participant() == work.participant.as_str();
     let held = |branch: &Branch| branch.claim.is_some_and(|claim| claim.token == work.token);
     // A repetition takes no more than the first sending did, and leaves what was rung since.
@@ -41,7 +42,7 @@ pub(super) fn claim(
             open_claim(branch, work.token, work.lease_ms, now);
             step.note(Transition::Claimed);
         }
-        drives.extend(drive(&decision, Ordinal::from_index(index), branch, false, now));
+        drives.extend(drive((&name, &decision), Ordinal::from_index(index), branch, false, now));
     }
     if drives.is_empty() {
         step.note(Transition::ClaimedNothing);

@@ -123,6 +123,8 @@ fn drives(record: &Record, decision: &Decision, inline: &InlineClaim, now: Times
         .branches()
         .filter(|(_, branch)| branch.claim.is_some_and(|claim| claim.token == inline.token))
         .filter(|(_, branch)| branch.leased_until(now).is_some())
-        .filter_map(|(ordinal, branch)| drive(decision, ordinal, branch, !inline.actions.is_empty(), now))
+        .filter_map(|(ordinal, branch)| {
+            drive((&record.name, decision), ordinal, branch, !inline.actions.is_empty(), now)
+        })
         .collect()
 }

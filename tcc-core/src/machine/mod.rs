@@ -158,9 +158,9 @@ fn settle(record: &mut Record, now: Timestamp, step: &mut Step) {
     }
 }
 
-/// What a drive needs to know of a branch that was claimed for it; bare, without its arguments.
+/// What a drive needs to know of a branch that was claimed for it; bare, without what its caller has.
 fn drive(
-    decision: &Decision,
+    (name, decision): (&Name, &Decision),
     ordinal: Ordinal,
     branch: &Branch,
     bare: bool,
@@ -175,6 +175,8 @@ fn drive(
         epoch: branch.epoch,
         attempt: branch.attempts,
         arguments: branch.arguments.clone().filter(|_| !bare),
+        name: Some(name.clone()).filter(|_| !bare),
+        trace: branch.trace.clone().filter(|_| !bare),
         outcome: branch.try_outcome(),
         ongoing_ms: branch.ongoing_since.map(|since| since.until(now)).map(millis),
         unhandled_ms: branch.unhandled_since.map(|since| since.until(now)).map(millis),

@@ -10,6 +10,7 @@ use crate::{
     payload::Payload,
     record::{Closed, Decision, Direction, Known, ParkCause, Reason, Seen, Token, TransactionState},
     time::Timestamp,
+    trace_parent::TraceParent,
 };
 
 /// One operation on the record of one transaction. Every one may be repeated at any later time without
@@ -86,6 +87,8 @@ pub struct NewBranch {
     pub runner: Option<Token>,
     /// The action.
     pub action: ActionName,
+    /// The trace its try belongs to, [as it is kept](TraceParent::kept). The first registration's stands.
+    pub trace: Option<TraceParent>,
     /// Its arguments.
     pub arguments: Payload,
 }
@@ -227,6 +230,10 @@ pub struct Drive {
     pub attempt: u32,
     /// Arguments of its try; absent if the caller has them, or the record lost them.
     pub arguments: Option<Payload>,
+    /// Name of the transaction; absent if the caller has it.
+    pub name: Option<Name>,
+    /// The trace its try belongs to; absent if there is none, or the caller has it.
+    pub trace: Option<TraceParent>,
     /// What the record knows of its try.
     pub outcome: TryOutcome<Payload>,
     /// For how long its handler has answered `Ongoing`, in milliseconds.

@@ -3,6 +3,7 @@ use crate::{
     name::{CallId, Ordinal},
     record::{Branch, BranchState, Record},
     time::Timestamp,
+    trace_parent::TraceParent,
 };
 
 use std::collections::BTreeMap;
@@ -92,6 +93,7 @@ fn branch(new: &NewBranch) -> Branch {
         call: new.call.clone(),
         runner: new.runner,
         action: new.action.clone(),
+        trace: new.trace.as_ref().map(TraceParent::kept),
         state: BranchState::Trying,
         arguments: Some(new.arguments.clone()),
         known: None,

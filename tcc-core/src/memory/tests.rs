@@ -70,6 +70,7 @@ impl Bench {
         let branch = |(n, participant): (u32, &&str)| NewBranch {
             call: CallId::top(n),
             runner: None,
+            trace: None,
             action: text(&format!("{participant}.book@1")),
             arguments: Payload::from_json("{}"),
         };
@@ -80,7 +81,8 @@ impl Bench {
     }
 
     async fn due(&self, shard: u16, max: usize) -> Vec<Gid> {
-        self.store.due(shard, max).await.expect("answers")
+        let due = self.store.due(shard, max).await.expect("answers");
+        due.into_iter().map(|(gid, _)| gid).collect()
     }
 
     async fn open(&self, shard: u16, after: Option<&Gid>, max: usize) -> Vec<Gid> {

@@ -8,19 +8,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    Runtime, Shared,
+    Runtime, Shared, Suspect, TraceContext,
     calls::in_time,
     registry::{Offer, Registry},
+    survey::WAITING_MAX,
 };
 use crate::{
     action::Action,
+    alarm::Notifier,
     config::Config,
     error::InvalidInput,
     event::Event,
+    metrics::{Meter, StoreCall},
     name::{ActionName, Name},
     participant::Participant,
     seam::{Seam, ServerClock, Task, TokioSeam},
@@ -75,6 +78,8 @@ pub struct RuntimeBuilder {
     tries_only: Vec<String>,
     config: Config,
     stopping: CancellationToken,
+    trace_context: Option<TraceContext>,
+    notifier: Option<Arc<dyn Notifier>>,
 }
 
 impl fmt::Debug for RuntimeBuilder {
@@ -105,6 +110,8 @@ impl RuntimeBuilder {
             tries_only: Vec::new(),
             config: Config::default(),
             stopping: CancellationToken::new(),
+            trace_context: None,
+            notifier: None,
         }
     }
 
@@ -163,6 +170,21 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Tells this of what is parked or stuck in the store, whichever process works on it. One process or more should
+    /// have a notifier; each alarm is told by one of them.
+    pub fn notifier(mut self, notifier: impl Notifier) -> Self {
+        self.notifier = Some(Arc::new(notifier));
+        self
+    }
+
+    /// Asks this for the W3C `traceparent` of the span that is current, once for every try, inside the span of the
+    /// try: it is kept with the branch and told to its confirm and cancel, whichever process runs them. What is no
+    /// `traceparent` is left out. It is the bridge to OpenTelemetry, and must not block.
+    pub fn trace_context(mut self, current: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
+        self.trace_context = Some(Arc::new(current));
+        self
+    }
+
     /// Replaces every setting at once.
     pub fn config(mut self, config: Config) -> Self {
         self.config = config;
@@ -210,6 +232,16 @@ impl RuntimeBuilder {
         unhandled_limit: Duration,
         /// How long a shutdown waits for work in flight before it hands the rest over.
         grace: Duration,
+        /// How often what is open in the store is looked at, for gauges and alarms; zero never does.
+        survey_interval: Duration,
+        /// The most transactions read in one such look.
+        survey_max: usize,
+        /// What is not decided this long after its deadline, or not final this long after its decision, is stuck.
+        stuck_after: Duration,
+        /// A branch with this many attempts is stuck however young it is.
+        stuck_attempts: u32,
+        /// An alarm that was told and still stands is told again after this long.
+        alarm_repeat: Duration,
     }
 
     /// Starts the runtime: checks settings and names, asks the store, looks for actions in flight that
@@ -234,6 +266,10 @@ impl RuntimeBuilder {
         for shard in 0..store.shards() {
             now.push(in_time(&*seam, config.store_timeout, store.now(shard)).await?);
         }
+        let (suspects, suspected) = match &self.notifier {
+            Some(_) => Some(mpsc::channel(WAITING_MAX)).unzip(),
+            None => (None, None),
+        };
         let shared = Arc::new(Shared {
             clock: ServerClock::new(Arc::clone(&seam), now),
             drives: Arc::new(Semaphore::new(config.drives_max.min(Semaphore::MAX_PERMITS))),
@@ -248,6 +284,9 @@ impl RuntimeBuilder {
             tracker: TaskTracker::new(),
             driving: TaskTracker::new(),
             unhandled: Mutex::new(Vec::new()),
+            trace_context: self.trace_context,
+            meter: Meter::new(registry.action_names()),
+            suspects,
             store,
             seam,
             config,
@@ -262,7 +301,7 @@ impl RuntimeBuilder {
             shared.emit(|| Event::Unhandled { gid: gid.clone(), action: action.clone() });
         }
         *shared.unhandled.lock().unwrap_or_else(PoisonError::into_inner) = unhandled;
-        shared.work();
+        shared.work(self.notifier.zip(suspected));
         let stop = Arc::new(shared.stopping.clone().drop_guard());
         Ok(Runtime { shared, _stop: stop })
     }
@@ -270,14 +309,20 @@ impl RuntimeBuilder {
 
 impl Shared {
     /// Begins the background tasks, and the one that ends them.
-    fn work(self: &Arc<Self>) {
+    fn work(self: &Arc<Self>, tells: Option<(Arc<dyn Notifier>, mpsc::Receiver<Suspect>)>) {
         let seam = &*self.seam;
         let participants = self.registry.finished_here();
         let reader =
             (!participants.is_empty()).then(|| Task::spawn(seam, Arc::clone(self).read_bells(participants)));
         let sweeper = Task::spawn(seam, Arc::clone(self).sweep());
         let keeper = Task::spawn(seam, Arc::clone(self).keep_leases());
-        self.seam.spawn(Box::pin(Arc::clone(self).stop(reader, sweeper, keeper)));
+        let surveys = tells.is_some() || cfg!(feature = "metrics");
+        let survey = (surveys && !self.config.survey_interval.is_zero())
+            .then(|| Task::spawn(seam, Arc::clone(self).survey()));
+        let teller =
+            tells.map(|(notifier, found)| Task::spawn(seam, Arc::clone(self).tell_alarms(notifier, found)));
+        let takers = [reader, Some(sweeper), survey, teller].into_iter().flatten().collect();
+        self.seam.spawn(Box::pin(Arc::clone(self).stop(takers, keeper)));
     }
 
     /// Branches in flight whose participant is hosted here and whose action version is not, among the
@@ -289,7 +334,7 @@ impl Shared {
             let mut after = None;
             let mut looked = 0;
             while looked < self.config.start_check_max {
-                let page = self.in_time(self.store.open(shard, after.as_ref(), PAGE)).await?;
+                let page = self.read(StoreCall::Open, self.store.open(shard, after.as_ref(), PAGE)).await?;
                 for gid in &page {
                     // One unreadable record must not keep a process from starting.
                     let Ok(Some(record)) = self.load(gid).await else { continue };

@@ -6,6 +6,7 @@ use super::Shared;
 use crate::{
     gid::Gid,
     machine::{Op, Operation, Refusal},
+    metrics::StoreCall,
     outcome::Outcome,
     record::Record,
     retry::jittered,
@@ -56,14 +57,15 @@ impl Shared {
         op: Op,
     ) -> Result<Result<crate::machine::Answer, Refusal>, StoreError> {
         let asked_at = self.seam.elapsed();
-        let applied = self.in_time(self.store.apply(gid, op)).await?;
+        let call = StoreCall::of(&op);
+        let applied = self.read(call, self.store.apply(gid, op)).await?;
         self.clock.hear(gid.shard(), applied.now, asked_at);
         Ok(applied.result)
     }
 
     /// The record of a transaction, asked for once.
     pub(crate) async fn load(&self, gid: &Gid) -> Result<Option<Record>, StoreError> {
-        self.in_time(self.store.load(gid)).await
+        self.read(StoreCall::Load, self.store.load(gid)).await
     }
 
     /// How a transaction stands, asked for once.
@@ -71,11 +73,17 @@ impl Shared {
         Ok(self.load(gid).await?.map(|record| record.outcome()))
     }
 
-    pub(crate) async fn in_time<T>(
+    /// One call of the store, in time and measured.
+    pub(crate) async fn read<T>(
         &self,
+        what: StoreCall,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        in_time(&*self.seam, self.config.store_timeout, call).await
+        let asked_at = self.seam.elapsed();
+        let answered = in_time(&*self.seam, self.config.store_timeout, call).await;
+        let took = || self.seam.elapsed().saturating_sub(asked_at);
+        self.meter.stored(what, answered.as_ref().err().map(StoreError::kind), took);
+        answered
     }
 }
 

@@ -8,6 +8,7 @@ use futures_util::{
     stream::{FuturesUnordered, StreamExt},
 };
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::{Instrument, Span};
 
 use super::{Shared, pauses::Paused, registry::Hosted};
 use crate::{
@@ -16,11 +17,13 @@ use crate::{
     event::Event,
     gid::Gid,
     machine::{Close, CloseDrive, Drive, How, Renew},
+    metrics::{StoreCall, outcome_of},
     name::Name,
     outcome::{PhaseError, TryOutcome},
     payload::{DecodeError, Payload},
     record::{Closed, Direction, ParkCause, Seen, Token, cut_error},
     seam::{Ended, Task, within},
+    spans::{self, Before},
     store::{Doorbell, StoreError},
 };
 
@@ -36,6 +39,7 @@ pub(crate) struct Group {
     /// [`Seam::elapsed`](crate::seam::Seam::elapsed) before the claim was sent: leases are measured from it.
     pub(crate) claimed_at: Duration,
     pub(crate) drives: Vec<Drive>,
+    pub(crate) before: Before,
 }
 
 impl Shared {
@@ -55,7 +59,8 @@ impl Shared {
             match shared.call(&bell.gid, claim, shared.config.drive_lease / 2).await {
                 Ok(Ok(drives)) if drives.is_empty() => {}
                 Ok(Ok(drives)) => {
-                    shared.drive(Group { gid: bell.gid, token, claimed_at, drives }).await;
+                    let before = Before::default();
+                    shared.drive(Group { gid: bell.gid, token, claimed_at, drives, before }).await;
                 }
                 Ok(Err(_)) => {}
                 Err(error) => shared.trouble("claiming work", Some(&bell.gid), &error),
@@ -68,18 +73,19 @@ impl Shared {
     /// Drives a group to its reports. Branches are driven on, and their leases kept, while others' reports
     /// are under way (rule 9).
     pub(crate) async fn drive(self: &Arc<Self>, group: Group) {
-        let Group { gid, token, claimed_at, drives } = group;
+        let Group { gid, token, claimed_at, drives, before } = group;
         let lease = Lease { token, claimed_at };
+        let name = drives.first().and_then(|drive| drive.name.clone());
         let linger = LINGER.min(self.config.drive_lease / 3);
         let mut running: FuturesUnordered<_> =
-            drives.into_iter().map(|drive| self.drive_one(&gid, drive, lease)).collect();
+            drives.into_iter().map(|drive| self.drive_one(&gid, drive, lease, &before)).collect();
         let mut closing = FuturesUnordered::new();
         let mut reports: Vec<Report> = Vec::new();
         let mut send_at = Duration::ZERO;
         loop {
             let now = self.seam.elapsed();
             if !reports.is_empty() && (running.is_empty() || now >= send_at) {
-                closing.push(self.close(&gid, std::mem::take(&mut reports)));
+                closing.push(self.close(&gid, name.as_ref(), std::mem::take(&mut reports)));
             }
             tokio::select! {
                 biased;
@@ -96,7 +102,7 @@ impl Shared {
         }
     }
 
-    async fn close(&self, gid: &Gid, reports: Vec<Report>) {
+    async fn close(&self, gid: &Gid, name: Option<&Name>, reports: Vec<Report>) {
         let close = Close { drives: reports.iter().map(|report| report.close.clone()).collect() };
         match self.call(gid, close, self.config.drive_lease).await {
             Ok(Ok(closes)) => {
@@ -109,6 +115,7 @@ impl Shared {
                     }
                 }
                 if closes.state.is_final() {
+                    self.meter.finished(gid, name, closes.state, self.clock.now(gid.shard()));
                     self.endings.tell(gid);
                 }
             }
@@ -135,6 +142,7 @@ impl Shared {
             }),
             (Closed::Parked, How::Park { cause, error }) => {
                 tracing::warn!(%gid, %branch, %action, %cause, %error, "a branch is parked and waits for an operator");
+                self.suspect_parked(gid);
                 self.emit(|| Event::Parked { gid: gid.clone(), branch, action, cause, error });
             }
             _ => {}
@@ -142,14 +150,34 @@ impl Shared {
     }
 
     /// Runs one branch's handler. No report if its claim was lost meanwhile.
-    async fn drive_one(self: &Arc<Self>, gid: &Gid, drive: Drive, lease: Lease) -> Option<Report> {
-        let how = self.how(gid, &drive, lease).await?;
+    async fn drive_one(
+        self: &Arc<Self>,
+        gid: &Gid,
+        drive: Drive,
+        lease: Lease,
+        before: &Before,
+    ) -> Option<Report> {
+        let mut ran = None;
+        let how = self.how(gid, &drive, lease, before, &mut ran).await;
+        if let Some(Ran { span, began }) = ran {
+            let outcome = outcome_of(how.as_ref());
+            span.record("outcome", outcome);
+            self.meter.drove(&drive, outcome, self.seam.elapsed().saturating_sub(began));
+        }
+        let how = how?;
         let close =
             CloseDrive { ordinal: drive.ordinal, epoch: drive.epoch, direction: drive.direction, how };
         Some(Report { close, attempt: drive.attempt, action: drive.action })
     }
 
-    async fn how(self: &Arc<Self>, gid: &Gid, drive: &Drive, lease: Lease) -> Option<How> {
+    async fn how(
+        self: &Arc<Self>,
+        gid: &Gid,
+        drive: &Drive,
+        lease: Lease,
+        before: &Before,
+        ran: &mut Option<Ran>,
+    ) -> Option<How> {
         let Some(hosted) = self.registry.action(&drive.action).cloned() else {
             return Some(self.unhandled(gid, drive));
         };
@@ -174,7 +202,10 @@ impl Shared {
         };
         let work =
             run_handler(Arc::clone(&hosted), gid.clone(), drive.clone(), self.config.fence_retention());
-        let task = Task::spawn(&*self.seam, crate::tx::inside(gid.clone(), work));
+        let span = spans::phase(gid, drive, before);
+        let work = crate::tx::inside(gid.clone(), work.instrument(span.clone()));
+        *ran = Some(Ran { span, began: self.seam.elapsed() });
+        let task = Task::spawn(&*self.seam, work);
         let failed = match self.watch(gid, drive, lease, task, policy.phase_timeout).await {
             Watched::Ended(Ended::Done(Ok(()))) => return Some(How::Done { seen: seen(&drive.outcome) }),
             Watched::Ended(Ended::Done(Err(Unfinished::Undecodable(error)))) => {
@@ -317,15 +348,16 @@ impl Shared {
         const AT_ONCE: usize = 32;
         let mut wait = Duration::from_millis(50);
         loop {
-            let mut bells = match self.in_time(self.store.listen(&self.process, &participants)).await {
-                Ok(bells) => bells,
-                Err(error) => {
-                    self.trouble("listening for work", None, &error);
-                    self.seam.sleep(crate::retry::jittered(wait, self.seam.random())).await;
-                    wait = (wait * 2).min(Duration::from_secs(5));
-                    continue;
-                }
-            };
+            let mut bells =
+                match self.read(StoreCall::Other, self.store.listen(&self.process, &participants)).await {
+                    Ok(bells) => bells,
+                    Err(error) => {
+                        self.trouble("listening for work", None, &error);
+                        self.seam.sleep(crate::retry::jittered(wait, self.seam.random())).await;
+                        wait = (wait * 2).min(Duration::from_secs(5));
+                        continue;
+                    }
+                };
             loop {
                 let Ok(permit) = Arc::clone(&self.drives).acquire_owned().await else { return };
                 let room = self.drives.available_permits().min(AT_ONCE - 1) + 1;
@@ -361,6 +393,12 @@ impl Shared {
 struct Lease {
     token: Token,
     claimed_at: Duration,
+}
+
+/// A handler that was started.
+struct Ran {
+    span: Span,
+    began: Duration,
 }
 
 struct Report {
@@ -441,6 +479,7 @@ fn handler(
                 gid: gid.clone(),
                 branch: drive.ordinal,
                 action: drive.action.clone(),
+                trace: drive.trace.clone(),
                 attempt: drive.attempt,
                 epoch: drive.epoch,
                 fence_retention,
@@ -463,6 +502,7 @@ fn cancel(
         gid: gid.clone(),
         branch: drive.ordinal,
         action: drive.action.clone(),
+        trace: drive.trace.clone(),
         attempt: drive.attempt,
         epoch: drive.epoch,
         fence_retention,

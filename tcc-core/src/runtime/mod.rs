@@ -9,6 +9,7 @@ mod keeper;
 mod pauses;
 mod registry;
 mod shutdown;
+mod survey;
 mod sweeper;
 
 use std::{
@@ -21,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast, mpsc};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -35,12 +36,14 @@ use endings::Endings;
 use pauses::Pauses;
 pub(crate) use registry::Hosted;
 use registry::Registry;
+pub(crate) use survey::Suspect;
 
 use crate::{
     config::{Config, FenceRetention},
     event::Event,
     gid::Gid,
     machine::{Decide, Operate, Operated, Redrive, Refusal},
+    metrics::{Meter, StoreCall},
     name::{ActionName, BusinessKey, Name, Ordinal},
     outcome::Outcome,
     record::{Decision, Direction, Reason, Record},
@@ -85,7 +88,14 @@ pub(crate) struct Shared {
     /// Groups of branches being driven.
     pub(crate) driving: TaskTracker,
     pub(crate) unhandled: Mutex<Vec<(Gid, ActionName)>>,
+    pub(crate) trace_context: Option<TraceContext>,
+    pub(crate) meter: Meter,
+    /// What may have to be told, if anybody is to be.
+    pub(crate) suspects: Option<mpsc::Sender<Suspect>>,
 }
+
+/// Gives the W3C trace context of the span the caller is in.
+pub(crate) type TraceContext = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -176,7 +186,7 @@ impl Runtime {
     pub async fn outcome_of(&self, name: &str, key: impl AsRef<str>) -> Result<Option<Outcome>, StoreError> {
         // What is no name or no key cannot have begun a transaction.
         let (Ok(name), Ok(key)) = (Name::new(name), BusinessKey::new(key.as_ref())) else { return Ok(None) };
-        match self.shared.in_time(self.shared.store.find(&name, &key)).await? {
+        match self.shared.read(StoreCall::Find, self.shared.store.find(&name, &key)).await? {
             Some(gid) => self.outcome(&gid).await,
             None => Ok(None),
         }
@@ -206,6 +216,7 @@ impl Runtime {
         };
         let decided = self.shared.call(gid, decide, self.shared.config.decide_patience).await?;
         let decided = decided.map_err(|refusal| OperateError::Refused { gid: gid.clone(), refusal })?;
+        self.shared.meter.decided(&decided.decision);
         self.shared.emit(|| Event::Decided { gid: gid.clone(), decision: decided.decision.clone() });
         Ok(decided.decision)
     }

@@ -7,6 +7,7 @@ use std::{
 
 use super::Shared;
 use crate::{
+    metrics::StoreCall,
     name::{ActionName, Name},
     operator::{Presence, Scope},
     store::{Doorbell, StoreError},
@@ -92,7 +93,7 @@ impl Known {
 impl Shared {
     /// Asks what is paused, and answers the messages of what was resumed.
     pub(crate) async fn look_at_pauses(self: &Arc<Self>) -> Result<(), StoreError> {
-        let pauses = self.in_time(self.store.pauses()).await?;
+        let pauses = self.read(StoreCall::Other, self.store.pauses()).await?;
         let held = self.pauses.learn(pauses.into_iter().map(|pause| pause.scope).collect());
         if !held.is_empty() {
             let shared = Arc::clone(self);
@@ -121,6 +122,6 @@ impl Shared {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             heard_at: Timestamp::default(),
         };
-        self.in_time(self.store.announce(&presence)).await
+        self.read(StoreCall::Other, self.store.announce(&presence)).await
     }
 }

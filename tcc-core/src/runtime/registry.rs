@@ -85,6 +85,10 @@ impl Registry {
         Ok(())
     }
 
+    pub(crate) fn action_names(&self) -> impl Iterator<Item = &ActionName> {
+        self.actions.keys()
+    }
+
     pub(crate) fn participants(&self) -> Vec<Name> {
         self.participants.keys().cloned().collect()
     }

@@ -7,10 +7,10 @@ use crate::seam::{Task, within};
 
 impl Shared {
     /// Waits for the word to stop, and stops.
-    pub(crate) async fn stop(self: Arc<Self>, reader: Option<Task<()>>, sweeper: Task<()>, keeper: Task<()>) {
+    pub(crate) async fn stop(self: Arc<Self>, takers: Vec<Task<()>>, keeper: Task<()>) {
         self.stopping.cancelled().await;
         self.accepting.store(false, Ordering::SeqCst);
-        for mut task in reader.into_iter().chain([sweeper]) {
+        for mut task in takers {
             task.abort();
             task.join().await;
         }

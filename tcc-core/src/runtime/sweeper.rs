@@ -4,8 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::stream::{self, StreamExt};
 
+use tracing::{Instrument, Span};
+
 use super::Shared;
-use crate::{event::Event, gid::Gid, machine::Sweep, retry::jittered};
+use crate::{
+    event::Event, gid::Gid, machine::Sweep, metrics::StoreCall, retry::jittered, spans, time::Timestamp,
+};
 
 /// Sweeps under way at a time.
 const AT_ONCE: usize = 16;
@@ -29,10 +33,10 @@ impl Shared {
             }
             let mut more = false;
             for shard in 0..self.store.shards() {
-                match self.in_time(self.store.due(shard, self.config.sweep_max)).await {
+                match self.read(StoreCall::Due, self.store.due(shard, self.config.sweep_max)).await {
                     Ok(due) => {
                         more |= due.len() >= self.config.sweep_max;
-                        stream::iter(due).for_each_concurrent(AT_ONCE, |gid| self.sweep_one(gid)).await;
+                        stream::iter(due).for_each_concurrent(AT_ONCE, |due| self.sweep_one(due)).await;
                     }
                     Err(error) => {
                         more = false;
@@ -48,11 +52,22 @@ impl Shared {
     }
 
     /// Each transaction fails alone.
-    async fn sweep_one(&self, gid: Gid) {
+    async fn sweep_one(&self, (gid, at): (Gid, Timestamp)) {
+        let span = spans::recovery(&gid);
+        self.recover(gid, at).instrument(span).await;
+    }
+
+    async fn recover(&self, gid: Gid, at: Timestamp) {
         let sweep = Sweep { by: self.process.clone() };
         match self.call(&gid, sweep, Duration::ZERO).await {
             Ok(Ok(swept)) => {
+                let span = Span::current();
+                span.record("rung", swept.rung);
+                if swept.decided.is_some() || swept.rung > 0 {
+                    self.meter.recovered(|| at.until(self.clock.now(gid.shard())));
+                }
                 if let Some(reason) = swept.decided {
+                    span.record("decided", tracing::field::display(reason));
                     tracing::info!(%gid, %reason, "a transaction nobody decided is cancelled");
                     self.tell_decision(&gid).await;
                 }
@@ -63,11 +78,12 @@ impl Shared {
     }
 
     async fn tell_decision(&self, gid: &Gid) {
-        if self.events.receiver_count() == 0 {
+        if self.events.receiver_count() == 0 && !cfg!(feature = "metrics") {
             return;
         }
         let decision = self.outcome(gid).await.ok().flatten().and_then(|outcome| outcome.decision);
         if let Some(decision) = decision {
+            self.meter.decided(&decision);
             self.emit(|| Event::Decided { gid: gid.clone(), decision });
         }
     }

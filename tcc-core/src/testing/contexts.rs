@@ -12,7 +12,7 @@ use crate::{
 pub fn try_cx(gid: &Gid, branch: Ordinal, action: &ActionName) -> TryCx {
     let time_left = Duration::from_secs(30);
     let deadline = Timestamp::from_millis(u64::MAX);
-    TryCx { gid: gid.clone(), branch, action: action.clone(), deadline, time_left }
+    TryCx { gid: gid.clone(), branch, action: action.clone(), trace: None, deadline, time_left }
 }
 
 /// What an attempt of a branch's confirm is told, under the epoch of its claim and the settings of its runtime.
@@ -22,6 +22,7 @@ pub fn confirm_cx(gid: &Gid, branch: Ordinal, action: &ActionName, epoch: u64, c
         gid: gid.clone(),
         branch,
         action: action.clone(),
+        trace: None,
         attempt: u32::try_from(epoch).unwrap_or(u32::MAX),
         epoch,
         fence_retention: config.fence_retention(),
@@ -36,6 +37,7 @@ pub fn cancel_cx(gid: &Gid, branch: Ordinal, action: &ActionName, epoch: u64, co
         gid: gid.clone(),
         branch,
         action: action.clone(),
+        trace: None,
         attempt: u32::try_from(epoch).unwrap_or(u32::MAX),
         epoch,
         fence_retention: config.fence_retention(),

@@ -44,6 +44,7 @@ use crate::{
     store::Applied,
     testing::variants,
     time::Timestamp,
+    trace_parent::TraceParent,
 };
 
 /// Server time at the beginning of every sequence. It lies far ahead, so that a server that deletes by its
@@ -224,6 +225,7 @@ impl Transaction {
                 call: CallId::top(place as u32),
                 runner: None,
                 action: text(random.pick(&ACTIONS)),
+                trace: trace(random),
                 arguments: arguments(random),
             });
             let branches = branches.collect();
@@ -321,6 +323,7 @@ impl Transaction {
             let mut again = known.clone();
             match random.below(10) {
                 0 => again.arguments = arguments(random),
+                5 => again.trace = trace(random),
                 1 => again.action = text(random.pick(&ACTIONS)),
                 2..5 => again.runner = runner,
                 _ => {}
@@ -332,7 +335,8 @@ impl Transaction {
         match known {
             Some((known, _)) => known.clone(),
             None => {
-                NewBranch { call, runner, action: text(random.pick(&ACTIONS)), arguments: arguments(random) }
+                let action = text(random.pick(&ACTIONS));
+                NewBranch { call, runner, action, trace: trace(random), arguments: arguments(random) }
             }
         }
     }
@@ -543,6 +547,14 @@ fn how(random: &mut Random, seen: Seen) -> How {
         77..90 => How::Park { cause: random.pick(&variants::park_causes()), error: error() },
         _ => How::Release { after_ms, unhandled: random.chance(50) },
     }
+}
+
+/// Most branches belong to no trace; some to one that says more than is kept.
+fn trace(random: &mut Random) -> Option<TraceParent> {
+    let version = *["00", "00", "01"].get(random.below(12) as usize)?;
+    let more = if version == "00" { "" } else { "-more" };
+    TraceParent::new(&format!("{version}-{:032x}-{:016x}-01{more}", random.next() | 1, random.next() | 1))
+        .ok()
 }
 
 fn arguments(random: &mut Random) -> Payload {

@@ -101,12 +101,15 @@ impl Joined {
         let deadline_at = shared.clock.now(gid.shard()) + time_left;
         ask(&shared, &gid, time_left).await?;
         let run = Token(shared.seam.random());
+        let span = crate::spans::transaction(&gid, &name, "joined");
         let inner = TxInner {
             gid,
             name,
             deadline_at,
             begun_at: shared.seam.elapsed(),
-            role: Role::Joined { call: call.clone(), run, trace_parent },
+            span,
+            trace_parent,
+            role: Role::Joined { call: call.clone(), run },
             state: Mutex::new(TxState::new(true)),
             _permit: permit,
             _tracked: shared.tracker.token(),
@@ -185,6 +188,9 @@ impl TxInner {
             Known::Refused => Seen::Refused,
         };
         let late = !matches!(reported, Reported::Recorded | Reported::Again);
+        if late {
+            self.count_late(ordinal);
+        }
         self.shared.emit(|| Event::Tried { gid: self.gid.clone(), branch: ordinal, outcome, late });
         match reported {
             Reported::Recorded | Reported::Again => {

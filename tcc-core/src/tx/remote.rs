@@ -1,22 +1,18 @@
 //! Calls of other services: the context that travels with one, and the answer that must come back (rule 16).
 
-use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{Pending, Phase, RemoteBranch, Role, Tx, TxInner};
+use super::{Pending, Phase, RemoteBranch, Tx, TxInner};
 use crate::{
     answer::CallAnswer,
-    error::{InvalidInput, NotRun},
+    error::NotRun,
     gid::Gid,
     machine::{Begin, Heard, Refusal},
     name::{CallId, Name, Ordinal},
     payload::Payload,
     record::{Direction, Known, Seen},
+    trace_parent::TraceParent,
 };
-
-/// The longest a `traceparent` may be, in bytes; that of version 00 takes 55.
-const TRACE_PARENT_BYTES_MAX: usize = 128;
-/// What version 00 of `traceparent` looks like: version, trace, parent, flags.
-const TRACE_PARENT_PARTS: [usize; 4] = [2, 32, 16, 2];
 
 /// The result of a remote branch, which its service has recorded and its caller never had. It is no JSON: should a
 /// record that lost the result take this for it, the branch is parked, and nothing is confirmed by a guess.
@@ -59,70 +55,6 @@ impl CallContext {
     }
 }
 
-/// A W3C `traceparent`, carried as it came.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct TraceParent(Arc<str>);
-
-impl TraceParent {
-    /// Checks and keeps a `traceparent`.
-    ///
-    /// # Errors
-    /// When it is not one: its version is `ff`, or it does not begin as version 00 does, or its trace or parent is
-    /// all zeros, or it has more than 128 bytes.
-    pub fn new(text: &str) -> Result<Self, InvalidInput> {
-        if is_trace_parent(text) {
-            Ok(Self(text.into()))
-        } else {
-            let rule = "a W3C traceparent, such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-            Err(InvalidInput::new("traceparent", text, rule))
-        }
-    }
-
-    /// As text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-fn is_trace_parent(text: &str) -> bool {
-    let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let parts: Vec<&str> = text.splitn(TRACE_PARENT_PARTS.len() + 1, '-').collect();
-    let Some((known, more)) = parts.split_at_checked(TRACE_PARENT_PARTS.len()) else { return false };
-    let fits = known.iter().zip(TRACE_PARENT_PARTS).all(|(part, length)| part.len() == length && hex(part));
-    let zeros = |part: &str| part.bytes().all(|byte| byte == b'0');
-    // Versions to come may say more at the end.
-    let ends = more.is_empty() || known[0] != "00";
-    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-    text.len() <= TRACE_PARENT_BYTES_MAX
-        && fits
-        && known[0] != "ff"
-        && !zeros(known[1])
-        && !zeros(known[2])
-        && ends
-        && visible
-}
-
-impl FromStr for TraceParent {
-    type Err = InvalidInput;
-
-    fn from_str(text: &str) -> Result<Self, InvalidInput> {
-        Self::new(text)
-    }
-}
-
-impl fmt::Display for TraceParent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for TraceParent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 /// A call of another service, inside a transaction. Clones are the same call: sending it again repeats it, and
 /// however often it is sent, its branches are registered once.
 ///
@@ -139,17 +71,15 @@ pub struct RemoteCall {
 
 impl Tx {
     /// Makes a call of another service, to be sent with its [context](RemoteCall::context). The first one of a
-    /// transaction that has recorded nothing yet records its begin.
+    /// transaction that has recorded nothing yet records its begin. It belongs to the trace that
+    /// [`RuntimeBuilder::trace_context`](crate::RuntimeBuilder::trace_context) gives, or to the transaction's.
     ///
     /// # Errors
     /// When the transaction is over, has made too many calls, or could not be recorded.
     pub async fn remote_call(&self) -> Result<RemoteCall, NotRun> {
         let call = self.inner.new_remote_call()?;
         self.inner.ensure_recorded().await?;
-        let trace_parent = match &self.inner.role {
-            Role::Initiator(_) => None,
-            Role::Joined { trace_parent, .. } => trace_parent.clone(),
-        };
+        let trace_parent = self.inner.trace_here();
         Ok(RemoteCall { tx: self.clone(), call, trace_parent })
     }
 }
@@ -279,30 +209,4 @@ pub(super) fn heard(
         };
         Heard { ordinal: *ordinal, known }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_trace_parent_keeps_to_the_standard() {
-        let (trace, parent) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
-        let good = format!("00-{trace}-{parent}-01");
-        assert_eq!(TraceParent::new(&good).unwrap().as_str(), good);
-        assert!(TraceParent::new(&format!("01-{trace}-{parent}-01-more")).is_ok());
-        for bad in [
-            String::new(),
-            format!("ff-{trace}-{parent}-01"),
-            format!("00-{trace}-{parent}"),
-            format!("00-{trace}-{parent}-01-more"),
-            format!("00-{}-{parent}-01", "0".repeat(32)),
-            format!("00-{trace}-{}-01", "0".repeat(16)),
-            format!("00-{}-{parent}-01", trace.to_uppercase()),
-            format!("01-{trace}-{parent}-01-a b"),
-            format!("01-{trace}-{parent}-01-{}", "x".repeat(128)),
-        ] {
-            assert!(TraceParent::new(&bad).is_err(), "{bad}");
-        }
-    }
 }

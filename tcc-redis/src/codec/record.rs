@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use tcc_core::{
-    ActionName, CallId, Gid, Name, Payload, Timestamp,
+    ActionName, CallId, Gid, Name, Payload, Timestamp, TraceParent,
     record::{
         Bell, Branch, BranchState, Claim, Closed, Decision, Direction, FORMAT, Parked, Record, Seen, Token,
         TransactionState,
@@ -195,7 +195,7 @@ impl<'a> Words<'a> {
 fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) -> Result<Branch, Unreadable> {
     let field = format!("{place:02}");
     let words = |part: &str, allowed: &[&str]| Words::read(fields, format!("{field}{part}"), allowed);
-    let line = words("", &["call", "runner", "arguments"])?;
+    let line = words("", &["call", "runner", "trace", "arguments"])?;
     let stands = words(".state", &["attempts", "result"])?;
     let driven = words(".drive", &["epoch", "token", "lease", "closed"])?;
     let waits = words(".wait", &["next", "claimed", "ongoing", "unhandled", "parked", "since"])?;
@@ -230,6 +230,7 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
         call: call.ok_or_else(|| strange(&line, "no call"))?,
         runner: line.token("runner")?,
         action: ActionName::new(action).map_err(|_| strange(&line, "no action"))?,
+        trace: line.get("trace", trace)?,
         state,
         arguments: match line.words.contains_key("arguments") {
             true => payload(fields, &line, &field, "arguments", state.is_final())?,
@@ -250,6 +251,11 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
         },
         last_error: fields.optional(&format!("{field}.error")).map(str::to_owned),
     })
+}
+
+fn trace(field: &str, text: &str) -> Result<TraceParent, Unreadable> {
+    let trace = TraceParent::new(text).ok().filter(|trace| trace.kept() == *trace);
+    trace.ok_or_else(|| Unreadable::new(field, "no trace"))
 }
 
 /// The newest claim. One whose epoch is closed has no lease any more.

@@ -87,6 +87,15 @@ impl Values {
         Ok(u64::try_from(number).ok())
     }
 
+    /// A value that is absent when empty.
+    fn present<T: FromStr>(&mut self) -> Read<Option<T>> {
+        let text = self.text()?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| strange("no value"))
+    }
+
     fn ordinal(&mut self) -> Read<Ordinal> {
         self.parsed()
     }
@@ -170,6 +179,8 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
                     epoch: 1,
                     attempt: 1,
                     arguments: None,
+                    name: None,
+                    trace: None,
                     outcome: TryOutcome::Succeeded(result.clone()),
                     ongoing_ms: None,
                     unhandled_ms: None,
@@ -291,6 +302,8 @@ fn drive(values: &mut Values, decided: Direction, reason: Reason) -> Read<Drive>
         ongoing_ms: values.optional()?,
         unhandled_ms: values.optional()?,
         lease_ms: values.parsed()?,
+        name: values.present()?,
+        trace: values.present()?,
         decided,
         reason,
     })

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt::Display, io::Write};
 
 use tcc_core::{
-    Gid, Ordinal, Timestamp,
+    Gid, Ordinal, Timestamp, TraceParent,
     machine::{Change, CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
     record::{Known, Token, cut_error},
     store::{StoreError, StoreErrorKind},
@@ -225,11 +225,14 @@ impl Request {
 
     /// Its first field as it is to be stored, and its arguments.
     fn new_branch(&mut self, new: &NewBranch) -> Encoded {
-        let (action, call) = (&new.action, &new.call);
-        let head = match new.runner {
-            Some(runner) => format!("{action} call={call} runner={runner:?}"),
-            None => format!("{action} call={call}"),
-        };
+        let mut head = format!("{} call={}", new.action, new.call);
+        // Memory takes all that is written to it.
+        if let Some(runner) = new.runner {
+            let _ = std::fmt::Write::write_fmt(&mut head, format_args!(" runner={runner:?}"));
+        }
+        if let Some(trace) = new.trace.as_ref().map(TraceParent::kept) {
+            let _ = std::fmt::Write::write_fmt(&mut head, format_args!(" trace={trace}"));
+        }
         let seal = Seal::of_arguments(&head, &new.arguments);
         self.text(format_args!("{head} arguments={seal}"));
         self.arguments.push_text(new.arguments.as_str());

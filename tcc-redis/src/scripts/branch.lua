@@ -23,6 +23,8 @@ local FINAL = { confirmed = true, cancelled = true }
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
 local NOBODY = '0000000000000000'
 local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'
+local EIGHT = '%x%x%x%x%x%x%x%x'
+local TRACE = '^00%-' .. EIGHT .. EIGHT .. EIGHT .. EIGHT .. '%-' .. EIGHT .. EIGHT .. '%-%x%x$'
 
 local ordinals = {}
 
@@ -41,7 +43,7 @@ end
 -- are written.
 local PARTS = { '', '.state', '.drive', '.wait' }
 local WORDS = {
-  [''] = { 'call', 'runner', 'arguments' },
+  [''] = { 'call', 'runner', 'trace', 'arguments' },
   ['.state'] = { 'attempts', 'result' },
   ['.drive'] = { 'epoch', 'token', 'lease', 'closed' },
   ['.wait'] = { 'next', 'claimed', 'ongoing', 'unhandled', 'parked', 'since' },
@@ -51,6 +53,7 @@ local NUMBERS = { attempts = true, epoch = true }
 local SHAPES = {
   call = '^%d[%d.]*$',
   runner = TOKEN,
+  trace = TRACE,
   arguments = SEAL,
   result = SEAL,
   attempts = '^%d+$',

@@ -21,7 +21,8 @@ end
 -- What stands before the seal in a branch's first field, and a line's end.
 local function head_of(branch)
   local runner = branch.runner and ' runner=' .. branch.runner or ''
-  return branch.action .. ' call=' .. branch.call .. runner .. '\n'
+  local trace = branch.trace and ' trace=' .. branch.trace or ''
+  return branch.action .. ' call=' .. branch.call .. runner .. trace .. '\n'
 end
 
 -- A branch's payload, as it was sealed.

@@ -6,7 +6,10 @@ local function take_branch()
   local action, words = string.match(line, '^(%S+)(.*)$')
   local said = {}
   parse_words('', '', words, said)
-  return { call = said.call, runner = said.runner, action = action, arguments = arguments, seal = said.arguments }
+  return {
+    call = said.call, runner = said.runner, action = action, trace = said.trace, arguments = arguments,
+    seal = said.arguments,
+  }
 end
 
 local function find(call)
@@ -64,7 +67,7 @@ local function add(new)
   local place = #record.branches + 1
   local branch = {
     place = place, call = new.call, runner = new.runner, action = new.action, state = 'trying',
-    arguments = new.seal, attempts = 0, epoch = 0, next = 0,
+    trace = new.trace, arguments = new.seal, attempts = 0, epoch = 0, next = 0,
   }
   record.branches[place] = branch
   set_text(place, 'arguments', new.arguments)

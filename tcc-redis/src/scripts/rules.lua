@@ -148,14 +148,14 @@ local function result_of(branch)
   return branch.result and payload_of(branch, 'result') or ''
 end
 
--- `bare` leaves out the arguments, which the caller has.
+-- `bare` leaves out what the caller has: the arguments, the name, the trace.
 local function drive(branch, bare)
   local arguments = not bare and branch.arguments and payload_of(branch, 'arguments')
   return {
     branch.place, branch.action, DIRECTION[branch.state], number_text(branch.epoch), branch.attempts,
     arguments and 1 or 0, arguments or '', branch.try or 'unknown', result_of(branch),
     branch.ongoing and now - branch.ongoing or -1, branch.unhandled and now - branch.unhandled or -1,
-    branch.lease - now,
+    branch.lease - now, bare and '' or record.name, not bare and branch.trace or '',
   }
 end
 

@@ -30,6 +30,7 @@ pub(crate) fn registering(bytes: usize, payload_bytes_max: u64) -> (Gid, Vec<Ste
     let branch = NewBranch {
         call: tcc_core::CallId::top(1),
         runner: None,
+        trace: None,
         action: STOCK.parse().expect("an action"),
         arguments: Payload::from_json(format!("\"{}\"", "x".repeat(bytes - 2))),
     };

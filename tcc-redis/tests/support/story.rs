@@ -181,6 +181,7 @@ pub(crate) fn register(create: Option<Create>, actions: &[&str]) -> Register {
     let branches = actions.iter().enumerate().map(|(place, action)| NewBranch {
         call: tcc_core::CallId::top(place as u32 + 1),
         runner: None,
+        trace: None,
         action: action.parse().expect("an action"),
         arguments: payload(&format!("{{\"sku\":\"tea\",\"qty\":{}}}", place + 1)),
     });

@@ -21,6 +21,8 @@ pub(super) fn a_claim_takes_what_its_participant_has_and_tells_all_a_drive_needs
         epoch: 1,
         attempt: 1,
         arguments: Some(Payload::from_json(arguments)),
+        name: Some(text("checkout")),
+        trace: None,
         outcome: TryOutcome::Succeeded(Payload::from_json("{\"hold\":7}")),
         ongoing_ms: None,
         unhandled_ms: None,

@@ -112,6 +112,21 @@ pub(super) fn rule_16_only_the_first_run_of_a_call_tries_it() {
 }
 
 #[test]
+pub(super) fn a_branch_keeps_the_trace_of_its_first_registration_for_whoever_claims_it() {
+    const TRACE: &str = "-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let traced = |trace: &str| NewBranch { trace: Some(text(trace)), ..new_branch(1, STOCK) };
+    let mut scene = Scene::begun();
+    scene.register(vec![traced(&format!("cc{TRACE}-more"))]).unwrap();
+    let kept = Some(text(&format!("00{TRACE}")));
+    assert_eq!(scene.branch(1).trace, kept);
+    let other = traced("00-11111111111111111111111111111111-1111111111111111-00");
+    assert!(scene.register(vec![other]).unwrap()[0].yours, "a trace does not tell calls apart");
+    assert_eq!(scene.branch(1).trace, kept);
+    scene.apply(cancel(crate::record::Reason::Aborted)).unwrap();
+    assert_eq!(scene.claim_one("stock").trace, kept);
+}
+
+#[test]
 pub(super) fn rule_16_a_call_id_with_another_action_or_other_arguments_is_refused() {
     let mut scene = Scene::trying(&[STOCK]);
     let mismatch = Refusal::CallMismatch(text("1"));

@@ -315,7 +315,7 @@ pub(super) fn begin(create: Create) -> Begin {
 /// The initiator's `n`th call.
 pub(super) fn new_branch(n: u32, action: &str) -> NewBranch {
     let arguments = Payload::from_json(format!("{{\"n\":{n}}}"));
-    NewBranch { call: CallId::top(n), runner: None, action: text(action), arguments }
+    NewBranch { call: CallId::top(n), runner: None, action: text(action), trace: None, arguments }
 }
 
 pub(super) fn register(branches: Vec<NewBranch>) -> Register {

@@ -276,6 +276,7 @@ impl Hands {
             gid: branch.gid.clone(),
             branch: branch.ordinal,
             action: self.action()?,
+            trace: None,
             deadline: Timestamp::from_millis(u64::MAX / 2),
             time_left: timeout,
         };
@@ -332,7 +333,15 @@ impl Hands {
             Direction::Confirm => {
                 let result = branch.result.clone().or_else(|| branch.sample.clone());
                 let result = result.ok_or("there is no result of a try to confirm")?;
-                let cx = ConfirmCx { gid, branch: branch.ordinal, action, attempt, epoch, fence_retention };
+                let cx = ConfirmCx {
+                    gid,
+                    branch: branch.ordinal,
+                    action,
+                    trace: None,
+                    attempt,
+                    epoch,
+                    fence_retention,
+                };
                 (self.action.confirm)(cx, arguments, result)
             }
             Direction::Cancel => {
@@ -341,6 +350,7 @@ impl Hands {
                     gid,
                     branch: branch.ordinal,
                     action,
+                    trace: None,
                     attempt,
                     epoch,
                     decided,

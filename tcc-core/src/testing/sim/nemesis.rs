@@ -127,7 +127,8 @@ async fn start(world: &Arc<World>, place: usize, process: Process) -> Result<Run
         .grace(GRACE)
         .open_max(world.plan.limits.open)
         .drives_max(world.plan.limits.drives)
-        .branches_max(world.plan.limits.branches);
+        .branches_max(world.plan.limits.branches)
+        .survey_interval(Duration::ZERO);
     for bank in &deployed.banks {
         let teller = Teller { world: Arc::clone(world), process, bank };
         builder = builder.actions(*bank, teller.actions(deployed.old));

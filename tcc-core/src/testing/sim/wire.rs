@@ -336,7 +336,7 @@ impl Store for Wire {
         .await
     }
 
-    async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
+    async fn due(&self, shard: u16, max: usize) -> Result<Vec<(Gid, Timestamp)>, StoreError> {
         self.read("due", None, move |store| async move { store.due(shard, max).await }.boxed()).await
     }
 
@@ -345,6 +345,30 @@ impl Store for Wire {
         self.read("open", None, move |store| {
             let after = after.clone();
             async move { store.open(shard, after.as_ref(), max).await }.boxed()
+        })
+        .await
+    }
+
+    async fn take_alarms(
+        &self,
+        shard: u16,
+        ids: &[String],
+        now: Timestamp,
+        until: Timestamp,
+    ) -> Result<Vec<bool>, StoreError> {
+        let ids = ids.to_vec();
+        self.read("take_alarms", None, move |store| {
+            let ids = ids.clone();
+            async move { store.take_alarms(shard, &ids, now, until).await }.boxed()
+        })
+        .await
+    }
+
+    async fn rest_alarms(&self, shard: u16, ids: &[String], until: Timestamp) -> Result<(), StoreError> {
+        let ids = ids.to_vec();
+        self.read("rest_alarms", None, move |store| {
+            let ids = ids.clone();
+            async move { store.rest_alarms(shard, &ids, until).await }.boxed()
         })
         .await
     }

@@ -1,4 +1,4 @@
-#!lua name=tcc_dd981b6e68cb253f
+#!lua name=tcc_424b2aca56e02c9d
 local OPERATIONS = {}
 -- Names of keys, and the arguments of the call.
 
@@ -198,6 +198,8 @@ local FINAL = { confirmed = true, cancelled = true }
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
 local NOBODY = '0000000000000000'
 local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'
+local EIGHT = '%x%x%x%x%x%x%x%x'
+local TRACE = '^00%-' .. EIGHT .. EIGHT .. EIGHT .. EIGHT .. '%-' .. EIGHT .. EIGHT .. '%-%x%x$'
 
 local ordinals = {}
 
@@ -216,7 +218,7 @@ end
 -- are written.
 local PARTS = { '', '.state', '.drive', '.wait' }
 local WORDS = {
-  [''] = { 'call', 'runner', 'arguments' },
+  [''] = { 'call', 'runner', 'trace', 'arguments' },
   ['.state'] = { 'attempts', 'result' },
   ['.drive'] = { 'epoch', 'token', 'lease', 'closed' },
   ['.wait'] = { 'next', 'claimed', 'ongoing', 'unhandled', 'parked', 'since' },
@@ -226,6 +228,7 @@ local NUMBERS = { attempts = true, epoch = true }
 local SHAPES = {
   call = '^%d[%d.]*$',
   runner = TOKEN,
+  trace = TRACE,
   arguments = SEAL,
   result = SEAL,
   attempts = '^%d+$',
@@ -458,7 +461,8 @@ end
 -- What stands before the seal in a branch's first field, and a line's end.
 local function head_of(branch)
   local runner = branch.runner and ' runner=' .. branch.runner or ''
-  return branch.action .. ' call=' .. branch.call .. runner .. '\n'
+  local trace = branch.trace and ' trace=' .. branch.trace or ''
+  return branch.action .. ' call=' .. branch.call .. runner .. trace .. '\n'
 end
 
 -- A branch's payload, as it was sealed.
@@ -1169,14 +1173,14 @@ local function result_of(branch)
   return branch.result and payload_of(branch, 'result') or ''
 end
 
--- `bare` leaves out the arguments, which the caller has.
+-- `bare` leaves out what the caller has: the arguments, the name, the trace.
 local function drive(branch, bare)
   local arguments = not bare and branch.arguments and payload_of(branch, 'arguments')
   return {
     branch.place, branch.action, DIRECTION[branch.state], number_text(branch.epoch), branch.attempts,
     arguments and 1 or 0, arguments or '', branch.try or 'unknown', result_of(branch),
     branch.ongoing and now - branch.ongoing or -1, branch.unhandled and now - branch.unhandled or -1,
-    branch.lease - now,
+    branch.lease - now, bare and '' or record.name, not bare and branch.trace or '',
   }
 end
 
@@ -1337,7 +1341,10 @@ local function take_branch()
   local action, words = string.match(line, '^(%S+)(.*)$')
   local said = {}
   parse_words('', '', words, said)
-  return { call = said.call, runner = said.runner, action = action, arguments = arguments, seal = said.arguments }
+  return {
+    call = said.call, runner = said.runner, action = action, trace = said.trace, arguments = arguments,
+    seal = said.arguments,
+  }
 end
 
 local function find(call)
@@ -1395,7 +1402,7 @@ local function add(new)
   local place = #record.branches + 1
   local branch = {
     place = place, call = new.call, runner = new.runner, action = new.action, state = 'trying',
-    arguments = new.seal, attempts = 0, epoch = 0, next = 0,
+    trace = new.trace, arguments = new.seal, attempts = 0, epoch = 0, next = 0,
   }
   record.branches[place] = branch
   set_text(place, 'arguments', new.arguments)
@@ -2244,12 +2251,12 @@ local function run(keys, arguments)
   return answers
 end
 
--- What time it is, and which timers have run out.
+-- What time it is, and which timers have run out, and when.
 
 local function look(keys, arguments)
   begin_call(keys, arguments)
   read_clock()
-  return { now, redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, take()) }
+  return { now, redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, take(), 'WITHSCORES') }
 end
 
 -- Creates the consumer group of each queue, from the first message on, where it is missing. Answers with
@@ -2367,10 +2374,10 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_pause', callback = pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_dd981b6e68cb253f_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_424b2aca56e02c9d_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_424b2aca56e02c9d_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_424b2aca56e02c9d_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_424b2aca56e02c9d_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_424b2aca56e02c9d_pause', callback = pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_424b2aca56e02c9d_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_424b2aca56e02c9d_rehearse', callback = rehearse, flags = { 'allow-oom' } }

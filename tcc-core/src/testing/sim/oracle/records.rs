@@ -202,7 +202,9 @@ fn one_way(gid: &Gid, before: &Record, after: &Record) -> Result<(), String> {
 }
 
 fn branch_one_way(old: &Branch, new: &Branch) -> Result<(), String> {
-    if (&old.call, &old.action, old.runner) != (&new.call, &new.action, new.runner) {
+    let registered =
+        |branch: &Branch| (branch.call.clone(), branch.action.clone(), branch.runner, branch.trace.clone());
+    if registered(old) != registered(new) {
         return Err("what it was registered with changed".into());
     }
     if old.known.is_some() && new.known != old.known {
