@@ -660,6 +660,9 @@ impl TxInner {
         };
         self.shared.emit(|| Event::Decided { gid: self.gid.clone(), decision: decided.decision.clone() });
         let Decided { decision, state, mut drives, lost } = decided;
+        // The arguments are this process's own, and their seal was not looked at: a record that was spoiled meanwhile
+        // must not send them to another action. Its timer finds it when the lease is over.
+        drives.retain(|drive| self.action_of(drive.ordinal).is_none_or(|action| action == drive.action));
         for drive in &mut drives {
             drive.arguments = self.arguments_of(drive.ordinal);
         }
