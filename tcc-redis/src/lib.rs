@@ -21,7 +21,7 @@
 //! off with `redis-check-aof --fix` before Redis is started again**, and set `aof-load-truncated no`, so that Redis does
 //! not start without. Left to itself, Redis (7.0.15 was looked at) forgets a torn step of several commands in memory
 //! and leaves its first commands in the file: the start after the next one applies them to records that have gone on
-//! without them. Most such records are found to contradict themselves and are parked, but nothing can be promised of
+//! without them. Some of these records contradict themselves then and are parked; nothing can be promised of
 //! them. Where Redis has already started from a torn file (its log says `Truncating the AOF`), `BGREWRITEAOF` at once
 //! writes the file anew. Valkey has mended this in 2026 (its pull request 4342).
 //!
