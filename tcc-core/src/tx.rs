@@ -700,6 +700,9 @@ impl TxInner {
         if state.is_final() {
             self.shared.meter.finished(&self.gid, Some(&self.name), state, decision.at);
         }
+        // The arguments are this process's own, and their seal was not looked at: a record that was spoiled meanwhile
+        // must not send them to another action. Its timer finds it when the lease is over.
+        drives.retain(|drive| self.action_of(drive.ordinal).is_none_or(|action| action == drive.action));
         let before = self.complete(&mut drives);
         let group = claimed.filter(|_| !drives.is_empty()).map(|(token, permit)| {
             (Group { gid: self.gid.clone(), token, claimed_at, drives, before }, permit)

@@ -15,6 +15,16 @@
 //! # }
 //! ```
 //!
+//! # After a loss of power
+//!
+//! Whatever was acknowledged is on the disk, and the append-only file may end in a torn write that was not. **Cut that
+//! off with `redis-check-aof --fix` before Redis is started again**, and set `aof-load-truncated no`, so that Redis does
+//! not start without. Left to itself, Redis (7.0.15 was looked at) forgets a torn step of several commands in memory
+//! and leaves its first commands in the file: the start after the next one applies them to records that have gone on
+//! without them. Some of these records contradict themselves then and are parked; nothing can be promised of
+//! them. Where Redis has already started from a torn file (its log says `Truncating the AOF`), `BGREWRITEAOF` at once
+//! writes the file anew. Valkey has mended this in 2026 (its pull request 4342).
+//!
 //! # What lies in Redis
 //!
 #![doc = include_str!("layout.md")]

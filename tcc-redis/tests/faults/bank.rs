@@ -19,7 +19,7 @@ use super::{
 /// A harm that a test does to the participants, to see that the oracle finds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Sabotage {
-    /// A cancel in twenty does nothing.
+    /// Every other cancel does nothing.
     SkipsCancels,
     /// A confirm in twenty is done as a cancel.
     TurnsRound,
@@ -49,7 +49,8 @@ impl Bank {
     }
 
     pub(crate) fn is_hit_by(&self, sabotage: Sabotage) -> bool {
-        self.sabotage == Some(sabotage) && self.within(1..=20) == 1
+        let one_in = if sabotage == Sabotage::SkipsCancels { 2 } else { 20 };
+        self.sabotage == Some(sabotage) && self.within(1..=one_in) == 1
     }
 
     async fn attempt(&self, branch: Branch) -> Result<String, Refused> {

@@ -21,6 +21,7 @@ mod power;
 mod process;
 mod role;
 mod scene;
+mod swapped;
 mod tally;
 mod torn_flipped;
 

@@ -1,10 +1,12 @@
 //! The oracle finds what it is there for: each of its rules, broken on purpose.
 
 use super::{
+    audit::Verdict,
     bank::Sabotage,
     ledger::{Account, Answer, Branch, Intent, Ledger, OPENING, Order, Side, Step, Word},
     scene::{Scene, Setting},
     support::server::Server,
+    tally::Tally,
 };
 
 /// Services that do a harm at times, on a Redis and a network without any.
@@ -173,4 +175,21 @@ fn the_ledger_finds_initiators_that_are_told_two_things() {
         ledger.take(&Step::Begun { gid: "gid".into(), intent: intent(amount) });
     }
     breaks(&ledger, "begun twice");
+}
+
+fn verdict(confirmed: usize, cancelled: usize) -> Verdict {
+    Verdict { confirmed, cancelled, ..Verdict::default() }
+}
+
+#[test]
+#[should_panic(expected = "void: fewer than 5 % were cancelled")]
+fn a_run_in_which_hardly_anything_was_cancelled_is_void() {
+    assert_eq!(verdict(95, 5).void(), None);
+    Tally::of("test").judged(1, verdict(96, 4));
+}
+
+#[test]
+#[should_panic(expected = "void: a fault did not fire")]
+fn a_run_in_which_no_fault_fired_is_void() {
+    Tally::of("test").ran("a fault", 0);
 }

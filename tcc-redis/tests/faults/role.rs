@@ -91,7 +91,7 @@ impl Service {
             .drive_lease(LEASE)
             .sweep_interval(Duration::from_millis(50))
             .store_timeout(Duration::from_millis(1_500))
-            .decide_patience(Duration::from_secs(3))
+            .decide_patience(Duration::from_secs(1))
             .unhandled_limit(Duration::from_secs(2));
         for account in ACCOUNTS {
             builder = builder.actions(account, bank::actions(account, bank));
@@ -202,12 +202,12 @@ async fn transfer(runtime: &Runtime, bank: &Bank) {
     bank.ledger.take(Step::Heard { gid, word }).await;
 }
 
-/// A fifth of the amounts is refused by who should get them, and half of these have somebody else to go to.
+/// A fifth of the amounts is refused by who should get them, and a quarter of these have somebody else to go to.
 fn intend(bank: &Bank) -> Intent {
     let first = bank.within(0..=3) as usize;
     let account = |step: usize| ACCOUNTS[(first + step) % 4].to_owned();
     let amount = bank.within(1..=500) as i64;
-    let spare = (amount % 2 == 0).then(|| account(2));
+    let spare = (amount % 4 == 0).then(|| account(2));
     Intent { from: account(0), to: account(1), spare, amount, is_acknowledged: false }
 }
 

@@ -72,7 +72,7 @@ impl Image {
     async fn take(seed: u64) -> Self {
         let setting = Setting { seed, slow_ms: 150, sabotage: None };
         let mut scene = Scene::new(setting, Server::with(&ONE_FILE).await).await;
-        scene.goes_on(60).await;
+        scene.goes_on(150).await;
         let synced = scene.last_acknowledged().await as usize;
         let open = async |server: &Server| -> BTreeSet<String> {
             let records = records(&mut server.raw().await).await.into_iter();

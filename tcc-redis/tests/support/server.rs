@@ -1,6 +1,7 @@
 //! A Redis of the test's own: a free port, a directory of its own, ended with the test.
 
 use std::{
+    io::Write,
     net::TcpListener,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -12,6 +13,8 @@ use tempfile::TempDir;
 
 /// Names of servers that will do.
 const BINARIES: [&str; 2] = ["redis-server", "valkey-server"];
+/// Names of the tool that repairs a torn append-only file; it comes with the server.
+const REPAIRERS: [&str; 2] = ["redis-check-aof", "valkey-check-aof"];
 /// What the server says of itself, in its directory.
 pub(crate) const LOG: &str = "server.log";
 
@@ -90,6 +93,19 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("the server can be killed");
         self.child.wait().expect("the server ends");
+    }
+
+    /// Repairs the append-only file of a server that was killed, as an operator does.
+    pub(crate) fn repair(&self) {
+        let tool = REPAIRERS.into_iter().find(|tool| is_on_path(tool));
+        let mut command = Command::new(tool.expect("`redis-check-aof`, which comes with the server"));
+        command.arg("--fix").arg(self.directory().join("appendonlydir/appendonly.aof.manifest"));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("a repair");
+        // It asks whether it may, unless there is nothing to do.
+        let _ = child.stdin.take().expect("its input").write_all(b"y\n");
+        let output = child.wait_with_output().expect("the end of the repair");
+        assert!(output.status.success(), "the repair failed: {output:?}");
     }
 
     /// Whether it ended by itself.
