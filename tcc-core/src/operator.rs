@@ -167,6 +167,12 @@ pub struct AuditPage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditCursor(String);
 
+impl fmt::Display for AuditCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl AuditCursor {
     /// A place, as a store writes it.
     #[must_use]

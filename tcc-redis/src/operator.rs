@@ -68,6 +68,12 @@ pub(crate) async fn change_pause(
     }
 }
 
+/// Whether a text is the id of a stream's entry.
+fn is_entry_id(text: &str) -> bool {
+    let number = |part: &str| part.parse::<u64>().is_ok();
+    text.split_once('-').is_some_and(|(millis, count)| number(millis) && number(count))
+}
+
 type Entry = (String, Vec<(String, String)>);
 
 /// A page of a shard's audit.
@@ -79,6 +85,10 @@ pub(crate) async fn audit(
 ) -> Result<AuditPage, StoreError> {
     if max == 0 {
         return Ok(AuditPage { entries: Vec::new(), next: before.cloned() });
+    }
+    if let Some(cursor) = before.filter(|cursor| !is_entry_id(cursor.as_str())) {
+        let message = format!("`{}` is no place in an audit; take one that a page gave", cursor.as_str());
+        return Err(StoreError::new(StoreErrorKind::Misconfigured, message));
     }
     let from = before.map_or_else(|| "+".to_owned(), |cursor| format!("({}", cursor.as_str()));
     let mut range = redis::cmd("XREVRANGE");

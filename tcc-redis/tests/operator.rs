@@ -9,7 +9,7 @@ use support::{
     story::{MAIL, PAY, STOCK, Story, name, ordinal, succeeded},
 };
 use tcc_core::{
-    ActionName, AuditEntry, Changed, Gid, PAUSES_MAX, Presence, Scope, Timestamp, Why,
+    ActionName, AuditCursor, AuditEntry, Changed, Gid, PAUSES_MAX, Presence, Scope, Timestamp, Why,
     machine::{Answer, Change, Operate, Operated, Refusal},
     record::{Direction, TransactionState},
     store::{Store, StoreErrorKind},
@@ -110,6 +110,10 @@ async fn the_audit_is_read_page_by_page_and_keeps_no_more_than_ten_thousand() {
     let changed =
         Changed::Resolved { gid: story.gid.clone(), branch: ordinal(1), direction: Direction::Confirm };
     assert_eq!(first.entries[0].changed, changed);
+    for strange in ["", "x", "5", "5-", "-1"] {
+        let error = store.audit(0, Some(&AuditCursor::new(strange.into())), 2).await.expect_err("no place");
+        assert_eq!(error.kind(), StoreErrorKind::Misconfigured, "{strange}: {error}");
+    }
     let all = store.audit(0, None, 20_000).await.expect("a page");
     assert_eq!((all.entries.len(), all.next), (10_000, None));
 }
