@@ -328,6 +328,7 @@ async fn a_hint_names_the_flags_that_it_needs() {
     let detail = by_flags.json(&[&flags[..], &["show", &gid[..12]]].concat()).await;
     let command = detail["hint"]["command"].as_str().unwrap();
     assert_eq!(command, format!("tccctl --url {url} --namespace shop cancel {gid} --reason ..."));
+    by_flags.done(&[&flags[..], &["pause", "pay", "--reason", "x"]].concat()).await;
     let said = by_flags.typed(command).await;
     assert_eq!(said.code, 0, "{said:?}");
     let by_environment = Ctl::new(&url).with("TCC_NAMESPACE", "shop");
@@ -337,7 +338,12 @@ async fn a_hint_names_the_flags_that_it_needs() {
     let listed = by_environment.json(&["list"]).await;
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
     assert_eq!(by_environment.json(&["stats"]).await["shards"], 3);
-    assert_eq!(by_environment.json(&["audit"]).await["items"][0]["gid"], gid);
+    let audit = by_environment.json(&["audit"]).await;
+    assert_eq!(
+        (&audit["items"][0]["gid"], &audit["items"][1]["scope"]),
+        (&gid.into(), &"pay".into()),
+        "newest first"
+    );
     let doctor = by_environment.run(&["doctor", "--durability", "volatile"]).await;
     assert_eq!(doctor.code, 0, "{doctor:?}");
     let secret = format!("redis://default:secret@127.0.0.1:{}/", server.port());
