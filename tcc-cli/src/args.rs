@@ -202,7 +202,7 @@ pub(crate) struct Why {
     /// Why; recorded with the change
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
-    /// Who; recorded with the change [default: user@host]
+    /// Who; recorded with the change. Unless said, user@host
     #[arg(long, env = "TCC_OPERATOR", value_name = "NAME")]
     pub(crate) who: Option<String>,
 }

@@ -71,7 +71,7 @@ impl fmt::Display for Failure {
             Self::Closed => f.write_str("the output was closed"),
             Self::Output(error) => write!(f, "the output cannot be written: {error}"),
             Self::Store(error) => chain(f, error),
-            Self::Refused { gid, refusal } => write!(f, "{gid}: {refusal}"),
+            Self::Refused { gid, refusal } => write!(f, "{gid}: {refusal}; see `tccctl show {gid}`"),
             Self::Said { words, .. } => f.write_str(words),
         }
     }
