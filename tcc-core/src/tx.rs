@@ -700,9 +700,6 @@ impl TxInner {
         if state.is_final() {
             self.shared.meter.finished(&self.gid, Some(&self.name), state, decision.at);
         }
-        // The arguments are this process's own, and their seal was not looked at: a record that was spoiled meanwhile
-        // must not send them to another action. Its timer finds it when the lease is over.
-        drives.retain(|drive| self.action_of(drive.ordinal).is_none_or(|action| action == drive.action));
         let before = self.complete(&mut drives);
         let group = claimed.filter(|_| !drives.is_empty()).map(|(token, permit)| {
             (Group { gid: self.gid.clone(), token, claimed_at, drives, before }, permit)
@@ -716,8 +713,14 @@ impl TxInner {
     }
 
     /// Gives drives that were claimed with the decision what the record was not asked for.
-    fn complete(&self, drives: &mut [Drive]) -> Before {
+    ///
+    /// The seal of their arguments was not looked at: a record that was spoiled meanwhile must not send them to another
+    /// action. What it would is left to its timer, which finds it when the lease is over.
+    fn complete(&self, drives: &mut Vec<Drive>) -> Before {
         let state = self.state();
+        drives.retain(|drive| {
+            state.branches.get(&drive.ordinal).is_none_or(|branch| branch.action == drive.action)
+        });
         let mut tries = Vec::new();
         for drive in drives {
             drive.name = Some(self.name.clone());
