@@ -51,24 +51,24 @@ impl Receiver {
 
     /// The ids that were taken, each once.
     pub(crate) fn told(&self) -> Vec<String> {
-        self.seen.lock().unwrap().told.clone()
+        self.seen.lock().expect("nobody panicked").told.clone()
     }
 
     /// The ids of all requests.
     pub(crate) fn ids(&self) -> Vec<String> {
-        self.seen.lock().unwrap().ids.clone()
+        self.seen.lock().expect("nobody panicked").ids.clone()
     }
 
     pub(crate) fn refused(&self) -> usize {
-        self.seen.lock().unwrap().refused
+        self.seen.lock().expect("nobody panicked").refused
     }
 
     pub(crate) fn bodies(&self) -> Vec<Value> {
-        self.seen.lock().unwrap().bodies.clone()
+        self.seen.lock().expect("nobody panicked").bodies.clone()
     }
 
     pub(crate) fn unverified(&self) -> Vec<String> {
-        self.seen.lock().unwrap().unverified.clone()
+        self.seen.lock().expect("nobody panicked").unverified.clone()
     }
 }
 
@@ -77,7 +77,7 @@ async fn take(State(seen): State<Arc<Mutex<Seen>>>, headers: HeaderMap, body: By
         |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let (id, signature) = (header(ALARM_ID), header(SIGNATURE));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
-    let mut seen = seen.lock().unwrap();
+    let mut seen = seen.lock().expect("nobody panicked");
     seen.ids.push(id.clone());
     if let Err(error) = verify(SECRET.as_bytes(), &signature, &body, now, Duration::from_secs(300)) {
         seen.unverified.push(format!("{id}: {error}"));
