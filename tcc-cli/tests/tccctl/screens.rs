@@ -183,6 +183,9 @@ async fn colour_and_width_follow_flags_and_environment() {
     let wide = list(stage.ctl.clone().with("COLUMNS", "120")).await;
     assert_eq!(wide, stage.ctl.done(&["list", "--width", "120"]).await.data);
     assert_ne!(wide, plain);
+    for nonsense in ["", "wide", "-1"] {
+        assert_eq!(list(stage.ctl.clone().with("COLUMNS", nonsense)).await, plain);
+    }
     let coloured = list(stage.ctl.clone().with("TCC_COLOR", "always")).await;
     assert!(coloured.contains("\u{1b}["));
     let flag_wins = stage.ctl.clone().with("TCC_COLOR", "always").with("COLUMNS", "120");
