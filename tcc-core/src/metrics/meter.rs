@@ -108,7 +108,7 @@ impl StoreCall {
             Op::KeepAlive(_) => Self::KeepAlive,
             Op::Close(_) => Self::Close,
             Op::Sweep(_) => Self::Sweep,
-            Op::Redrive(_) => Self::Operate,
+            Op::Redrive(_) | Op::Operate(_) => Self::Operate,
         }
     }
 }
