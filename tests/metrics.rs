@@ -53,8 +53,8 @@ fn the_page_of_the_guide_lists_what_the_code_says() {
 fn labels_of(name: &str) -> Option<&'static [&'static str]> {
     let of = |name: &str| METRICS.iter().find(|metric| metric.name == name);
     let suffixes = ["_bucket", "_sum", "_count"].into_iter();
-    let mut histogram = suffixes.filter_map(|suffix| of(name.strip_suffix(suffix)?));
-    let histogram = histogram.rfind(|metric| metric.kind == MetricKind::Histogram);
+    let mut stripped = suffixes.filter_map(|suffix| of(name.strip_suffix(suffix)?));
+    let histogram = stripped.find(|metric| metric.kind == MetricKind::Histogram);
     of(name).or(histogram).map(|metric| metric.labels)
 }
 

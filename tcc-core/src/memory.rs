@@ -64,9 +64,9 @@ struct Shard {
     timers: Timers,
     keys: BTreeMap<(Name, BusinessKey), Gid>,
     expiries: BTreeSet<(Timestamp, Gid)>,
-    audit: Audit,
     /// Until when each alarm is held.
     alarms: BTreeMap<String, Timestamp>,
+    audit: Audit,
     transitions: BTreeMap<Transition, u64>,
 }
 

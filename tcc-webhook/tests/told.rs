@@ -1,6 +1,7 @@
 //! Alarms on a real Redis, told to a real receiver: signed, repeated where it refuses, once each, and by others where
 //! the process that should have told them is killed.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/receiver.rs"]
 mod receiver;

@@ -252,6 +252,7 @@ impl Runtime {
         let operated = self.shared.call(gid, operate, self.shared.config.decide_patience).await?;
         let operated = operated.map_err(|refusal| OperateError::Refused { gid: gid.clone(), refusal })?;
         if let Operated::Cancelled { decision, changed: true } = &operated {
+            self.shared.meter.decided(decision);
             self.shared.emit(|| Event::Decided { gid: gid.clone(), decision: decision.clone() });
         }
         Ok(operated)
