@@ -150,7 +150,7 @@
 //! | `propagate` | no | carrying transactions over HTTP and gRPC, in the module `propagate` |
 //! | `axum`, `reqwest`, `tonic` | no | the same for these libraries |
 //! | `metrics` | no | measuring, for the recorder of the `metrics` facade; [`metrics`] lists what |
-//! | `webhook`, `webhook-tls` | no | telling alarms to a URL, in the module `webhook` |
+//! | `webhook` | no | telling alarms to a URL, in the module `webhook` |
 //! | `testing` | no | the module `testing`: the kit for your participants' tests, for `dev-dependencies` |
 
 pub use tcc_core::*;

@@ -22,6 +22,8 @@
 mod signature;
 mod webhook;
 
+/// The HTTP client that an `https://` URL needs, from the `reqwest` whose features choose its TLS.
+pub use reqwest::Client;
 pub use signature::{Unverified, verify};
 pub use webhook::{Webhook, WebhookBuilder, WebhookError};
 

@@ -24,8 +24,8 @@ pub enum WebhookError {
     /// The URL is none.
     #[error("`{0}` is no http:// or https:// URL")]
     Url(String),
-    /// The URL asks for encryption.
-    #[error("an https:// URL needs the feature `tls`")]
+    /// The URL asks for encryption, and no client is given that speaks it.
+    #[error("an https:// URL needs a client that speaks TLS: enable a TLS feature of `reqwest` and pass its client by `client`")]
     NoTls,
     /// The secret is too short to be one.
     #[error("the secret must have at least {SECRET_BYTES_MIN} bytes")]
@@ -74,6 +74,7 @@ pub struct WebhookBuilder {
     attempts_max: u32,
     pause_base: Duration,
     pause_cap: Duration,
+    client: Option<Client>,
 }
 
 /// Tells alarms to a URL.
@@ -122,6 +123,13 @@ impl WebhookBuilder {
         self
     }
 
+    /// The HTTP client, for `https://` URLs, proxies and the like. The default one speaks plain HTTP and follows no
+    /// redirection; what TLS is made of is the program's own choice, by the features of its `reqwest`.
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
     fn pause(&self, attempt: u32) -> Duration {
         self.pause_base.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(self.pause_cap)
     }
@@ -134,7 +142,7 @@ impl WebhookBuilder {
         let url = Url::parse(&self.url).map_err(|_| WebhookError::Url(self.url.clone()))?;
         match url.scheme() {
             "http" => {}
-            "https" if cfg!(feature = "tls") => {}
+            "https" if self.client.is_some() => {}
             "https" => return Err(WebhookError::NoTls),
             _ => return Err(WebhookError::Url(self.url)),
         }
@@ -148,13 +156,13 @@ impl WebhookBuilder {
         if all > WITHIN {
             return Err(too_long);
         }
-        #[cfg(feature = "tls")]
-        {
-            // One that the program installed before stays.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-        let client = Client::builder().timeout(timeout).redirect(redirect::Policy::none()).build();
-        let client = client.map_err(|error| WebhookError::Client(error.into()))?;
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => Client::builder()
+                .redirect(redirect::Policy::none())
+                .build()
+                .map_err(|error| WebhookError::Client(error.into()))?,
+        };
         Ok(Webhook { url, client, settings: self })
     }
 }
@@ -169,6 +177,7 @@ impl Webhook {
             attempts_max: 4,
             pause_base: Duration::from_millis(500),
             pause_cap: Duration::from_secs(5),
+            client: None,
         }
     }
 
@@ -179,7 +188,7 @@ impl Webhook {
         let request = request.header(SIGNATURE, sign(&self.settings.secret, now.as_secs(), body));
         // The error's own text would repeat the URL.
         let sent =
-            request.body(body.to_vec()).send().await.map_err(|error| Untold::Silent(error.without_url()))?;
+            request.body(body.to_vec()).timeout(self.settings.timeout).send().await.map_err(|error| Untold::Silent(error.without_url()))?;
         if sent.status().is_success() { Ok(()) } else { Err(Untold::Answered(sent.status())) }
     }
 }
@@ -216,8 +225,9 @@ mod tests {
         assert!(matches!(refused("http://alerts", "short"), Some(WebhookError::Secret)));
         let patient = Webhook::builder("http://alerts", SECRET).timeout(Duration::from_secs(8)).build();
         assert!(matches!(patient, Err(WebhookError::TooLong { attempts: 4, .. })));
-        let encrypted = Webhook::builder("https://alerts", SECRET).build();
-        assert_eq!(encrypted.is_ok(), cfg!(feature = "tls"));
+        assert!(matches!(refused("https://alerts", SECRET), Some(WebhookError::NoTls)));
+        let encrypted = Webhook::builder("https://alerts", SECRET).client(Client::new()).build();
+        assert!(encrypted.is_ok(), "{encrypted:?}");
     }
 
     #[test]
