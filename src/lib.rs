@@ -133,7 +133,7 @@
 //! | tell failures apart | [`TransactionError`], [`TryError`], [`Abort`] |
 //! | embed the runtime | [`Runtime::builder`], [`Config`], [`Health`], [`Event`] |
 //! | keep it in Redis | [`RedisStore`], `redis` |
-//! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`] |
+//! | look and put right | [`Runtime::outcome`], [`Runtime::record`], [`Runtime::cancel`], [`Runtime::redrive`], [`Runtime::operate`], [`Store::pause`](store::Store::pause) |
 //! | call other services in it | [`Tx::remote_call`], [`Runtime::join`], [`Joined`], `propagate` |
 //! | test your participants | `testing::kit`, with the feature `testing` |
 //! | do without macros | [`Action`], [`RuntimeBuilder::actions`], [`Tx::call`] |

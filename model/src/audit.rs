@@ -229,8 +229,12 @@ fn heal(stepper: &Stepper, part: &Part, record: Record) -> Result<(), Violation>
         }
         let mut messages: BTreeSet<Name> = step.effects.ring;
         while let Some(participant) = messages.pop_first() {
-            let claim =
-                ClaimWork { participant, token: Token(1_000 + look as u64), lease_ms: DRIVE_LEASE_MS };
+            let claim = ClaimWork {
+                participant,
+                token: Token(1_000 + look as u64),
+                lease_ms: DRIVE_LEASE_MS,
+                except: Vec::new(),
+            };
             let claimed = stepper.apply(&mut slot, &mut timer, &claim.into(), now);
             let Ok(Answer::Claimed(drives)) = claimed.result else { return Err(Violation::Stuck) };
             if drives.is_empty() {

@@ -179,6 +179,7 @@ impl Names {
                 participant: names.participants[usize::from(participant)].clone(),
                 token: token(owner, 0),
                 lease_ms: DRIVE_LEASE_MS,
+                except: Vec::new(),
             }
             .into(),
             Spec::Renew { branch } => {

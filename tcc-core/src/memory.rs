@@ -3,7 +3,7 @@
 //! For tests, simulation and trying things out: its state is lost when the process ends.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,9 +15,13 @@ use crate::{
     gid::{Gid, SHARDS_MAX},
     machine::{self, Due, Effects, Op, Transition},
     name::{BusinessKey, Name},
+    operator::{
+        AUDIT_ENTRIES_MAX, AuditCursor, AuditEntry, AuditPage, Changed, PAUSES_MAX, Pause, Presence, Scope,
+        Why,
+    },
     record::Record,
     seam,
-    store::{Applied, Doorbell, Doorbells, Store, StoreError},
+    store::{Applied, Doorbell, Doorbells, PRESENT_FOR, Store, StoreError},
     time::Timestamp,
 };
 
@@ -26,6 +30,8 @@ mod tests;
 
 /// Records forgotten at the most when an operation finds some past their retention.
 const FORGET_MAX: usize = 64;
+/// Processes known at the most; those that were heard longest ago are forgotten.
+const PROCESSES_MAX: usize = 1_024;
 
 /// A state of a store.
 #[cfg(feature = "testing")]
@@ -45,6 +51,7 @@ pub struct MemoryStore {
 struct Inner {
     shards: Vec<Mutex<Shard>>,
     queues: Mutex<Queues>,
+    whole: Mutex<Whole>,
     rung: Notify,
     clock: Box<Clock>,
 }
@@ -57,6 +64,7 @@ struct Shard {
     timers: Timers,
     keys: BTreeMap<(Name, BusinessKey), Gid>,
     expiries: BTreeSet<(Timestamp, Gid)>,
+    audit: Audit,
     transitions: BTreeMap<Transition, u64>,
 }
 
@@ -88,6 +96,40 @@ impl Timers {
             Due::Remove => self.set(gid, None),
         }
     }
+}
+
+#[derive(Clone, Default)]
+struct Audit {
+    written: u64,
+    entries: VecDeque<(u64, AuditEntry)>,
+}
+
+impl Audit {
+    fn keep(&mut self, entry: AuditEntry) {
+        self.written += 1;
+        self.entries.push_back((self.written, entry));
+        if self.entries.len() > AUDIT_ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+    }
+
+    fn page(&self, before: Option<&AuditCursor>, max: usize) -> AuditPage {
+        let before = before.and_then(|cursor| cursor.as_str().parse().ok()).unwrap_or(u64::MAX);
+        let older = self.entries.iter().rev().skip_while(|(place, _)| *place >= before);
+        let page: Vec<_> = older.take(max).collect();
+        let next = page.last().filter(|_| page.len() == max);
+        AuditPage {
+            next: next.map(|(place, _)| AuditCursor::new(place.to_string())),
+            entries: page.iter().map(|(_, entry)| entry.clone()).collect(),
+        }
+    }
+}
+
+/// What is known of a namespace as a whole.
+#[derive(Default)]
+struct Whole {
+    pauses: BTreeMap<Scope, Pause>,
+    processes: BTreeMap<Name, Presence>,
 }
 
 #[derive(Clone, Default)]
@@ -154,7 +196,13 @@ impl MemoryStore {
     /// caller's.
     pub fn with(shards: u16, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let shards = (0..shards.clamp(1, SHARDS_MAX)).map(|_| Mutex::default()).collect();
-        let inner = Inner { shards, queues: Mutex::default(), rung: Notify::new(), clock: Box::new(clock) };
+        let inner = Inner {
+            shards,
+            queues: Mutex::default(),
+            whole: Mutex::default(),
+            rung: Notify::new(),
+            clock: Box::new(clock),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -203,6 +251,13 @@ impl MemoryStore {
         (0..self.shards()).flat_map(|shard| self.shard(shard).keys.clone()).collect()
     }
 
+    /// Every entry of the audit that is kept, oldest first, shard by shard.
+    #[must_use]
+    pub fn audited(&self) -> Vec<AuditEntry> {
+        let entries = |shard| self.shard(shard).audit.entries.clone().into_iter().map(|(_, entry)| entry);
+        (0..self.shards()).flat_map(entries).collect()
+    }
+
     /// Forgets a record as if it had been lost, for tests of what follows.
     pub fn lose(&self, gid: &Gid) {
         let mut shard = self.shard(gid.shard());
@@ -236,6 +291,10 @@ impl MemoryStore {
         guard.now = guard.now.max((self.inner.clock)());
         guard.expire();
         guard
+    }
+
+    fn whole(&self) -> MutexGuard<'_, Whole> {
+        self.inner.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Applies one operation now.
@@ -274,7 +333,10 @@ impl Shard {
             _ => None,
         };
         let mut step = machine::apply(&mut slot, rival, op, self.now);
-        let effects = std::mem::take(&mut step.effects);
+        let mut effects = std::mem::take(&mut step.effects);
+        if let Some(entry) = effects.audit.take() {
+            self.audit.keep(entry);
+        }
         if let Some(record) = slot {
             let expiry = record.expires_at();
             if expiry != expiry_before {
@@ -364,6 +426,64 @@ impl Store for MemoryStore {
 
     async fn listen(&self, _process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError> {
         Ok(Box::new(Listener { store: self.clone(), participants: participants.to_vec() }))
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        Ok(self.whole().pauses.values().cloned().collect())
+    }
+
+    async fn pause(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        let mut shard = self.shard(0);
+        let mut whole = self.whole();
+        if whole.pauses.contains_key(scope) {
+            return Ok(false);
+        }
+        if whole.pauses.len() >= PAUSES_MAX {
+            return Err(StoreError::too_many_pauses());
+        }
+        let (scope, by, why, at) = (scope.clone(), by.clone(), why.clone(), shard.now);
+        let pause = Pause { scope: scope.clone(), by: by.clone(), why: why.clone(), since: at };
+        whole.pauses.insert(scope.clone(), pause);
+        shard.audit.keep(AuditEntry { at, by, why, changed: Changed::Paused(scope) });
+        Ok(true)
+    }
+
+    async fn resume(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        let mut shard = self.shard(0);
+        if self.whole().pauses.remove(scope).is_none() {
+            return Ok(false);
+        }
+        let (at, changed) = (shard.now, Changed::Resumed(scope.clone()));
+        shard.audit.keep(AuditEntry { at, by: by.clone(), why: why.clone(), changed });
+        Ok(true)
+    }
+
+    async fn audit(
+        &self,
+        shard: u16,
+        before: Option<&AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage, StoreError> {
+        Ok(self.shard(shard).audit.page(before, max))
+    }
+
+    async fn announce(&self, presence: &Presence) -> Result<(), StoreError> {
+        let heard_at = self.shard(0).now;
+        let processes = &mut self.whole().processes;
+        processes.insert(presence.process.clone(), Presence { heard_at, ..presence.clone() });
+        if processes.len() > PROCESSES_MAX {
+            let oldest = processes.values().min_by_key(|presence| presence.heard_at);
+            let oldest = oldest.map(|presence| presence.process.clone());
+            oldest.and_then(|process| processes.remove(&process));
+        }
+        Ok(())
+    }
+
+    async fn processes(&self, max: usize) -> Result<Vec<Presence>, StoreError> {
+        let now = self.shard(0).now;
+        let whole = self.whole();
+        let living = whole.processes.values().filter(|presence| presence.heard_at + PRESENT_FOR > now);
+        Ok(living.take(max).cloned().collect())
     }
 }
 

@@ -80,6 +80,8 @@ impl Name {
     }
 }
 
+pub(crate) use text_type;
+
 text_type!(Name);
 
 fn is_name(text: &str) -> bool {

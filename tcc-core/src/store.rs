@@ -1,6 +1,6 @@
 //! What the runtime asks of a store.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -8,10 +8,14 @@ use crate::{
     gid::Gid,
     machine::{Answer, Op, Refusal},
     name::{BusinessKey, Name},
+    operator::{AuditCursor, AuditPage, PAUSES_MAX, Pause, Presence, Scope, Why},
     outcome::BoxError,
     record::Record,
     time::Timestamp,
 };
+
+/// For how long a process counts as living after it was heard.
+pub const PRESENT_FOR: Duration = Duration::from_secs(60);
 
 /// Keeps records, serialises the operations on each, and carries messages to participants.
 ///
@@ -45,6 +49,35 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Listens for the messages of these participants on behalf of a process.
     async fn listen(&self, process: &Name, participants: &[Name]) -> Result<Box<dyn Doorbells>, StoreError>;
+
+    /// The pauses that stand, in the order of their scopes: no more than [`PAUSES_MAX`].
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError>;
+
+    /// Pauses phase two of what the scope covers, and keeps it in the audit of shard 0. Gives whether this
+    /// call did: a pause that stands already stays as it is. One more than [`PAUSES_MAX`] is refused as
+    /// [`StoreErrorKind::Full`].
+    ///
+    /// A process heeds it from its next look at [`pauses`](Self::pauses): once a round of its sweeper.
+    /// Handlers that run already end as they would have.
+    async fn pause(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError>;
+
+    /// Ends a pause, and keeps it in the audit of shard 0. Gives whether there was one.
+    async fn resume(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError>;
+
+    /// What operators changed in a shard, newest first, from the end or from a place in it, no more than
+    /// `max`. No more than [`AUDIT_ENTRIES_MAX`](crate::AUDIT_ENTRIES_MAX) are kept.
+    async fn audit(
+        &self,
+        shard: u16,
+        before: Option<&AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage, StoreError>;
+
+    /// Keeps what a process tells of itself, which counts for [`PRESENT_FOR`].
+    async fn announce(&self, presence: &Presence) -> Result<(), StoreError>;
+
+    /// Processes that were heard within [`PRESENT_FOR`], by their names, no more than `max`.
+    async fn processes(&self, max: usize) -> Result<Vec<Presence>, StoreError>;
 }
 
 /// Messages for a process's participants.
@@ -100,6 +133,14 @@ pub struct StoreError {
 }
 
 impl StoreError {
+    /// One pause more than there may be.
+    #[must_use]
+    pub fn too_many_pauses() -> Self {
+        let message =
+            format!("{PAUSES_MAX} pauses stand, and no more may; resume some, or pause whole participants");
+        Self::new(StoreErrorKind::Full, message)
+    }
+
     /// An error with what happened and what to do.
     pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), source: None }

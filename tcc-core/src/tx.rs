@@ -599,7 +599,9 @@ impl TxInner {
             .collect();
         // What is not claimed with the decision gets a message.
         let driven_here = |branch: &LocalBranch| {
-            self.shared.config.phase_two_inline && self.shared.registry.finishes(branch.action.participant())
+            self.shared.config.phase_two_inline
+                && self.shared.registry.finishes(branch.action.participant())
+                && !self.shared.pauses.cover(&branch.action)
         };
         let (branches, actions): (Vec<Ordinal>, Vec<ActionName>) = state
             .branches

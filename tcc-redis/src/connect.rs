@@ -12,13 +12,14 @@ use redis::{
     io::tcp::TcpSettings,
 };
 use tcc_core::{
-    Name, SHARDS_MAX,
+    Name, SHARDS_MAX, Timestamp,
     store::{StoreError, StoreErrorKind},
 };
 
 use crate::{
+    codec::reply::Values,
     history::History,
-    keys::Keys,
+    keys::{FIXED, Keys},
     preflight::{self, Durability, Risk, Warning},
     scripts::{Clock, Function, Library},
     store::RedisStore,
@@ -378,6 +379,15 @@ impl Link {
             self.failed(generation, &error);
             store_error(error)
         })
+    }
+
+    /// The time of a shard, and its transactions whose timer has run out.
+    pub(crate) async fn look(&self, shard: u16, max: usize) -> Result<(Timestamp, Vec<String>), StoreError> {
+        let declared: Vec<String> = FIXED.iter().map(|suffix| self.settings.keys.of(shard, suffix)).collect();
+        let mut call = self.settings.timed_call(Function::Look, declared.iter());
+        let answer = self.call(call.argument(max)).await?;
+        let mut values = Values::new(answer)?;
+        Ok((values.moment()?, values.list(Values::text)?))
     }
 
     /// Sends a command that only reads.

@@ -1,7 +1,7 @@
 //! How much of what happened to a transaction is kept beside its record.
 
 /// How much of each transaction's history is kept: a list of lines, oldest first, which lives as long as the
-/// record. A line has 256 bytes at the most.
+/// record. A line has 512 bytes at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct History {
     entries_max: u16,

@@ -9,7 +9,7 @@ use crate::{connect::Link, keys};
 /// Looks into a namespace without changing it.
 #[derive(Clone, Debug)]
 pub struct Inspector {
-    link: Arc<Link>,
+    pub(crate) link: Arc<Link>,
 }
 
 /// A transaction that waits for an operator.
@@ -29,8 +29,13 @@ impl Inspector {
         Self { link }
     }
 
-    fn key(&self, shard: u16, suffix: &str) -> String {
+    pub(crate) fn key(&self, shard: u16, suffix: &str) -> String {
         self.link.settings.keys.of(shard, suffix)
+    }
+
+    /// Server time of a shard.
+    pub(crate) async fn now(&self, shard: u16) -> Result<Timestamp, StoreError> {
+        Ok(self.link.look(shard, 0).await?.0)
     }
 
     /// Name of the key that holds a transaction's record, for `HGETALL`.

@@ -12,6 +12,13 @@ pub(crate) struct Keys {
     shards: u16,
 }
 
+/// The changes of operators, a stream.
+pub(crate) const AUDIT: &str = "audit";
+/// What is paused, a hash in shard 0.
+pub(crate) const PAUSED: &str = "paused";
+/// When processes were heard, a sorted set in shard 0.
+pub(crate) const NODES: &str = "nodes";
+
 /// Keys that every call of operations is given, in their order.
 pub(crate) const FIXED: [&str; 5] = ["clock", "due", "open", "parked", "unreadable"];
 
@@ -40,6 +47,11 @@ impl Keys {
     pub(crate) fn queue(&self, shard: u16, participant: &Name) -> String {
         self.of(shard, &queue_suffix(participant))
     }
+}
+
+/// What a process tells of itself, in shard 0.
+pub(crate) fn node_suffix(process: &str) -> String {
+    format!("node:{process}")
 }
 
 pub(crate) fn transaction_suffix(gid: &Gid) -> String {

@@ -19,6 +19,7 @@
 //!
 #![doc = include_str!("layout.md")]
 
+mod check;
 mod codec;
 mod connect;
 mod hints;
@@ -26,15 +27,21 @@ mod history;
 mod inspect;
 mod keys;
 mod lane;
+mod listing;
+mod operator;
+mod outline;
+mod place;
 mod preflight;
 mod reader;
 mod scripts;
 mod store;
 mod trouble;
 
+pub use check::{CheckCursor, CheckPage, Checked, Finding, FindingKind};
 pub use connect::RedisStoreBuilder;
 pub use history::History;
 pub use inspect::{Inspector, Waiting};
+pub use listing::{Counts, Cursor, Filter, Index, Page, Row};
 pub use preflight::{Durability, Risk, Warning, WarningKind};
 #[cfg(feature = "testing")]
 #[doc(hidden)]

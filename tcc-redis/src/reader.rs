@@ -20,7 +20,8 @@ use tokio::{
 
 use crate::{
     connect::{Call, Link},
-    keys::GROUP,
+    keys::{GROUP, NODES},
+    operator::NODES_MAX,
     scripts::Function,
     trouble::store_error,
 };
@@ -37,8 +38,6 @@ const TIDY_EVERY: Duration = Duration::from_secs(30);
 const STALE_MS: u64 = 60_000;
 /// A consumer without messages that was silent for this long is removed.
 const GONE_MS: u64 = 3_600_000;
-/// Processes kept in the list of nodes.
-const NODES_MAX: i64 = 1_024;
 /// Before a broken connection is made anew: at first, and at the most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
@@ -259,7 +258,7 @@ impl Reader {
     /// Removes what dead readers left behind: messages taken and not removed, and the readers themselves.
     async fn tidy(&self, connection: &mut MultiplexedConnection, queues: &[usize]) -> Result<(), RedisError> {
         if self.shard == 0 {
-            let nodes = self.link.settings.keys.of(0, "nodes");
+            let nodes = self.link.settings.keys.of(0, NODES);
             let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(connection).await?;
             let mut pipeline = redis::pipe();
             pipeline

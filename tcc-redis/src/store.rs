@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use tcc_core::{
-    BusinessKey, Gid, Name, Timestamp,
+    AuditCursor, AuditPage, BusinessKey, Gid, Name, Pause, Presence, Scope, Timestamp, Why,
     machine::{Answer, Op},
     record::{Record, TransactionState},
     store::{Applied, Doorbells, Store, StoreError, StoreErrorKind},
@@ -14,14 +14,15 @@ use crate::{
     codec::{
         Unreadable,
         record::{self, Fields},
-        reply::{self, Reply, Values},
+        reply::{self, Reply},
         request::request,
     },
     connect::{Call, Link, RedisStoreBuilder},
     hints::Hints,
     inspect::Inspector,
-    keys::{self, FIXED, Keys},
+    keys::{self, Keys},
     lane::{Kind, Lane, Step},
+    operator,
     preflight::Warning,
     reader::Listener,
     scripts::Function,
@@ -125,16 +126,6 @@ impl RedisStore {
         &self.inner.link.settings.keys
     }
 
-    /// The time, and the transactions whose timer has run out.
-    async fn look(&self, shard: u16, max: usize) -> Result<(Timestamp, Vec<String>), StoreError> {
-        let declared: Vec<String> = FIXED.iter().map(|suffix| self.keys().of(shard, suffix)).collect();
-        let link = &self.inner.link;
-        let mut call = link.settings.timed_call(Function::Look, declared.iter());
-        let answer = link.call(call.argument(max)).await?;
-        let mut values = Values::new(answer)?;
-        Ok((values.moment()?, values.list(Values::text)?))
-    }
-
     /// Refuses the ids of another configuration, which no sweeper of this one would look after.
     fn check_shard(&self, gid: &Gid) -> Result<(), StoreError> {
         if gid.shard() < self.keys().shards() {
@@ -171,7 +162,7 @@ impl Store for RedisStore {
     }
 
     async fn now(&self, shard: u16) -> Result<Timestamp, StoreError> {
-        Ok(self.look(shard, 0).await?.0)
+        Ok(self.inner.link.look(shard, 0).await?.0)
     }
 
     async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
@@ -256,7 +247,7 @@ impl Store for RedisStore {
     }
 
     async fn due(&self, shard: u16, max: usize) -> Result<Vec<Gid>, StoreError> {
-        let (_, due) = self.look(shard, max).await?;
+        let (_, due) = self.inner.link.look(shard, max).await?;
         Ok(self.gids(due))
     }
 
@@ -284,6 +275,35 @@ impl Store for RedisStore {
             link.call(&Call::new(&link.settings.library, Function::Groups, queues.iter())).await?;
         }
         Ok(Box::new(Listener::start(&self.inner.link, process, participants)))
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        operator::pauses(&self.inner.link).await
+    }
+
+    async fn pause(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        operator::change_pause(&self.inner.link, "paused", scope, by, why).await
+    }
+
+    async fn resume(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        operator::change_pause(&self.inner.link, "resumed", scope, by, why).await
+    }
+
+    async fn audit(
+        &self,
+        shard: u16,
+        before: Option<&AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage, StoreError> {
+        operator::audit(&self.inner.link, shard, before, max).await
+    }
+
+    async fn announce(&self, presence: &Presence) -> Result<(), StoreError> {
+        operator::announce(&self.inner.link, presence).await
+    }
+
+    async fn processes(&self, max: usize) -> Result<Vec<Presence>, StoreError> {
+        operator::processes(&self.inner.link, max).await
     }
 }
 

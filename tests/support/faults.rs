@@ -9,7 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use tcc::{
-    BusinessKey, Gid, MemoryStore, Name, Timestamp,
+    AuditCursor, AuditPage, BusinessKey, Gid, MemoryStore, Name, Pause, Presence, Scope, Timestamp, Why,
     machine::Op,
     record::Record,
     store::{Applied, Doorbell, Doorbells, Store, StoreError, StoreErrorKind},
@@ -148,6 +148,7 @@ fn kind(op: &Op) -> &'static str {
         Op::Close(_) => "close",
         Op::Sweep(_) => "sweep",
         Op::Redrive(_) => "redrive",
+        Op::Operate(_) => "operate",
     }
 }
 
@@ -198,6 +199,35 @@ impl Store for Faulty {
         self.pass("listen").await?;
         let bells = self.store.listen(process, participants).await?;
         Ok(Box::new(Bells { faulty: self.clone(), bells }))
+    }
+
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.store.pauses().await
+    }
+
+    async fn pause(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        self.store.pause(scope, by, why).await
+    }
+
+    async fn resume(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        self.store.resume(scope, by, why).await
+    }
+
+    async fn audit(
+        &self,
+        shard: u16,
+        before: Option<&AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage, StoreError> {
+        self.store.audit(shard, before, max).await
+    }
+
+    async fn announce(&self, presence: &Presence) -> Result<(), StoreError> {
+        self.store.announce(presence).await
+    }
+
+    async fn processes(&self, max: usize) -> Result<Vec<Presence>, StoreError> {
+        self.store.processes(max).await
     }
 }
 

@@ -19,8 +19,13 @@ pub(super) fn claim(
     // A repetition takes no more than the first sending did, and leaves what was rung since.
     let repeated = record.branches.iter().any(|branch| theirs(branch) && held(branch));
     let mut drives = Vec::new();
+    let mut left = false;
     for (index, branch) in record.branches.iter_mut().enumerate() {
         if !branch.is_drivable() || !theirs(branch) {
+            continue;
+        }
+        if work.except.contains(&branch.action) {
+            left = true;
             continue;
         }
         let leased = branch.leased_until(now).is_some();
@@ -41,8 +46,12 @@ pub(super) fn claim(
     if drives.is_empty() {
         step.note(Transition::ClaimedNothing);
     }
+    if left {
+        step.note(Transition::ClaimedAround);
+    }
     if !repeated {
-        if record.bells.remove(&work.participant).is_some() {
+        // The message goes on standing for what is paused, so that it is rung in growing intervals.
+        if !left && record.bells.remove(&work.participant).is_some() {
             step.effects.hush.insert(work.participant.clone());
         }
         // Without its message, a branch that was not taken may be due before the timer says so.

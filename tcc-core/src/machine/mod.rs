@@ -11,6 +11,7 @@ mod close;
 mod decide;
 mod lease;
 mod op;
+mod operate;
 mod register;
 mod report;
 mod sweep;
@@ -23,6 +24,7 @@ pub use op::*;
 
 use crate::{
     name::{Name, Ordinal},
+    operator::AuditEntry,
     record::{Bell, Branch, Claim, Decision, Direction, Record, Token, TransactionState},
     time::{Timestamp, millis},
 };
@@ -49,6 +51,7 @@ pub fn apply(slot: &mut Option<Record>, rival: Option<&Record>, op: &Op, now: Ti
         Op::Close(close) => close::close(slot, close, now, &mut step).map(Answer::Closed),
         Op::Sweep(sweep) => sweep::sweep(slot, sweep, now, &mut step).map(Answer::Swept),
         Op::Redrive(redrive) => sweep::redrive(slot, redrive, now, &mut step).map(Answer::Redriven),
+        Op::Operate(operate) => operate::operate(slot, operate, now, &mut step).map(Answer::Operated),
     };
     if step.result.is_err() && !matches!(op, Op::Sweep(_)) {
         step.effects = Effects::default();
@@ -88,6 +91,8 @@ pub struct Effects {
     pub hush: BTreeSet<Name>,
     /// The business key points at this transaction from now on.
     pub take_key: bool,
+    /// An operator's change, for the audit.
+    pub audit: Option<AuditEntry>,
 }
 
 /// What becomes of a transaction's timer.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     gid::Gid,
     name::{ActionName, BusinessKey, CallId, Name, Ordinal},
+    operator::Why,
     outcome::TryOutcome,
     payload::Payload,
     record::{Closed, Decision, Direction, Known, ParkCause, Reason, Seen, Token, TransactionState},
@@ -35,6 +36,8 @@ pub enum Op {
     Sweep(Sweep),
     /// Sets parked branches going again, in the same direction.
     Redrive(Redrive),
+    /// Makes an operator's change, and keeps who made it and why.
+    Operate(Operate),
 }
 
 /// What a record is created with.
@@ -205,6 +208,8 @@ pub struct ClaimWork {
     pub token: Token,
     /// Length of the lease, in milliseconds.
     pub lease_ms: u64,
+    /// Actions that are paused: their branches are left.
+    pub except: Vec<ActionName>,
 }
 
 /// A claimed branch.
@@ -325,6 +330,60 @@ pub struct Redrive {
     pub branches: Vec<Ordinal>,
 }
 
+/// An operator's change, by whom and why. Only what changes something is kept in the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Operate {
+    /// Who.
+    pub by: Name,
+    /// Why.
+    pub why: Why,
+    /// What.
+    pub change: Change,
+}
+
+/// What an operator changes. None of it turns a decision round.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Change {
+    /// Decides to cancel what is not decided yet.
+    Cancel,
+    /// Sets parked branches going again, in the same direction.
+    Redrive {
+        /// Which; every parked branch if empty.
+        branches: Vec<Ordinal>,
+    },
+    /// Attests that a branch is final, in the direction it is driven in. A branch that a process holds a
+    /// lease of is refused; one whose lease ran out is not, because a completion that comes later finds it
+    /// final and changes nothing.
+    Resolve {
+        /// Which.
+        branch: Ordinal,
+        /// Confirmed or cancelled.
+        direction: Direction,
+    },
+}
+
+/// Answer to [`Operate`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Operated {
+    /// To [`Change::Cancel`].
+    Cancelled {
+        /// The decision that stands.
+        decision: Decision,
+        /// Whether this call made it.
+        changed: bool,
+    },
+    /// To [`Change::Redrive`]: how many branches were set going.
+    Redriven(usize),
+    /// To [`Change::Resolve`].
+    Resolved {
+        /// How the transaction stands after it.
+        state: TransactionState,
+        /// Whether this call ended the branch.
+        changed: bool,
+    },
+}
+
 /// Answer to [`Close`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closes {
@@ -377,6 +436,8 @@ pub enum Answer {
     Swept(Swept),
     /// To [`Op::Redrive`]: how many branches were set going.
     Redriven(usize),
+    /// To [`Op::Operate`].
+    Operated(Operated),
 }
 
 /// Why an operation was refused. The record is as it was.
@@ -430,6 +491,14 @@ pub enum Refusal {
     /// No branch is parked.
     #[error("no branch is parked")]
     NotParked,
+    /// The transaction is decided the other way.
+    #[error("the transaction is already decided ({0}), and a decision never changes")]
+    WouldFlip(Direction),
+    /// A process holds a lease of the branch.
+    #[error(
+        "a process is driving branch {0} now; wait until its lease ends, or pause its action and wait until then"
+    )]
+    BranchLeased(Ordinal),
 }
 
 /// What can happen to a record.
@@ -475,6 +544,8 @@ pub enum Transition {
     Claimed,
     /// The same claim again.
     ClaimedAgain,
+    /// A claim left branches whose action is paused.
+    ClaimedAround,
     /// A claim found nothing to do.
     ClaimedNothing,
     /// A claim was prolonged.
@@ -513,6 +584,10 @@ pub enum Transition {
     SweptIdle,
     /// A parked branch was set going again.
     Redriven,
+    /// An operator attested that a branch is final.
+    Resolved(Direction),
+    /// An operator attested it of a branch that was.
+    ResolvedAgain,
 }
 
 macro_rules! typed {
@@ -559,6 +634,7 @@ macro_rules! into_op {
 into_op! {
     Begin => Begin, Register => Register, Report => Report, Decide => Decide, ClaimWork => Claim, Renew => Renew,
     KeepAlive => KeepAlive, Close => Close, Sweep => Sweep, Redrive => Redrive,
+    Operate => Operate,
 }
 
 typed! {
@@ -572,4 +648,5 @@ typed! {
     Close => Closed(Closes),
     Sweep => Swept(Swept),
     Redrive => Redriven(usize),
+    Operate => Operated(Operated),
 }

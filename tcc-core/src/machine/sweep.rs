@@ -2,7 +2,7 @@ use super::{
     Due, Redrive, Refusal, Step, Sweep, Swept, Transition, decide, due_afresh, participant_of, ring,
 };
 use crate::{
-    name::Name,
+    name::{Name, Ordinal},
     record::{Decision, Direction, Reason, Record, TransactionState},
     time::Timestamp,
 };
@@ -68,28 +68,37 @@ pub(super) fn redrive(
     step: &mut Step,
 ) -> Result<usize, Refusal> {
     let record = slot.as_mut().ok_or(Refusal::NotFound)?;
-    if let Some(&missing) = redrive.branches.iter().find(|ordinal| record.branch(**ordinal).is_none()) {
+    set_going(record, &redrive.branches, now, step).map(|going| going.len())
+}
+
+/// Sets parked branches going again: those that are asked for, or all. Gives which.
+pub(super) fn set_going(
+    record: &mut Record,
+    asked: &[Ordinal],
+    now: Timestamp,
+    step: &mut Step,
+) -> Result<Vec<Ordinal>, Refusal> {
+    if let Some(&missing) = asked.iter().find(|ordinal| record.branch(**ordinal).is_none()) {
         return Err(Refusal::NoSuchBranch(missing));
     }
     let mut participants = BTreeSet::new();
-    let mut count = 0;
+    let mut going = Vec::new();
     for (index, branch) in record.branches.iter_mut().enumerate() {
-        let asked =
-            redrive.branches.is_empty() || redrive.branches.iter().any(|ordinal| ordinal.index() == index);
-        if !asked || branch.parked.is_none() {
+        let ordinal = Ordinal::from_index(index);
+        if branch.parked.is_none() || !asked.is_empty() && !asked.contains(&ordinal) {
             continue;
         }
         due_afresh(branch, now);
         participants.extend(participant_of(branch));
-        count += 1;
+        going.push(ordinal);
         step.note(Transition::Redriven);
     }
-    if count == 0 {
+    if going.is_empty() {
         return Err(Refusal::NotParked);
     }
     for participant in participants {
         ring(record, &participant, now, step);
     }
     step.effects.due = Due::Earlier(now);
-    Ok(count)
+    Ok(going)
 }

@@ -235,8 +235,12 @@ fn expired_records_are_forgotten_a_bounded_number_at_a_time() {
 fn a_record_that_ends_is_kept_from_its_last_end_on() {
     let bench = Bench::new(1);
     let gid = bench.cancelling(1, 0, &["stock"]);
-    let claim =
-        machine::ClaimWork { participant: text("stock"), token: crate::record::Token(1), lease_ms: LEASE_MS };
+    let claim = machine::ClaimWork {
+        participant: text("stock"),
+        token: crate::record::Token(1),
+        lease_ms: LEASE_MS,
+        except: Vec::new(),
+    };
     let Answer::Claimed(drives) = bench.apply(&gid, claim) else { panic!("claims") };
     let Drive { ordinal, epoch, direction, .. } = drives[0];
     let how = How::Done { seen: Seen::Unknown };

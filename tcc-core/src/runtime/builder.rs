@@ -253,7 +253,9 @@ impl RuntimeBuilder {
             config,
             process,
             registry,
+            pauses: super::pauses::Pauses::default(),
         });
+        shared.look_at_pauses().await?;
         let unhandled = shared.unhandled_in_flight().await?;
         for (gid, action) in &unhandled {
             tracing::warn!(%gid, %action, "an action in flight cannot be served by this process; keep its version, or let it read the old payload");

@@ -9,7 +9,7 @@ use futures_util::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Shared, registry::Hosted};
+use super::{Shared, pauses::Paused, registry::Hosted};
 use crate::{
     config::FenceRetention,
     context::{CancelCx, ConfirmCx},
@@ -39,8 +39,9 @@ pub(crate) struct Group {
 }
 
 impl Shared {
-    /// Answers a message: claims what there is, and drives it.
+    /// Answers a message: claims what there is and is not paused, and drives it.
     pub(crate) fn answer(self: &Arc<Self>, bell: Doorbell, permit: OwnedSemaphorePermit) {
+        let Paused::Actions(except) = self.pauses.hold(&bell) else { return };
         let shared = Arc::clone(self);
         let work = async move {
             let token = Token(shared.seam.random());
@@ -49,6 +50,7 @@ impl Shared {
                 participant: bell.participant,
                 token,
                 lease_ms: shared.drive_lease_ms(),
+                except,
             };
             match shared.call(&bell.gid, claim, shared.config.drive_lease / 2).await {
                 Ok(Ok(drives)) if drives.is_empty() => {}

@@ -6,6 +6,7 @@ mod calls;
 mod driver;
 mod endings;
 mod keeper;
+mod pauses;
 mod registry;
 mod shutdown;
 mod sweeper;
@@ -31,6 +32,7 @@ pub(crate) use calls::Called;
 pub(crate) use driver::{Group, chain};
 pub(crate) use endings::Awaited;
 use endings::Endings;
+use pauses::Pauses;
 pub(crate) use registry::Hosted;
 use registry::Registry;
 
@@ -38,7 +40,7 @@ use crate::{
     config::{Config, FenceRetention},
     event::Event,
     gid::Gid,
-    machine::{Decide, Redrive, Refusal},
+    machine::{Decide, Operate, Operated, Redrive, Refusal},
     name::{ActionName, BusinessKey, Name, Ordinal},
     outcome::Outcome,
     record::{Decision, Direction, Reason, Record},
@@ -64,6 +66,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) process: Name,
     pub(crate) registry: Registry,
+    pub(crate) pauses: Pauses,
     /// Bounds the groups of branches driven at a time.
     pub(crate) drives: Arc<Semaphore>,
     /// Bounds the transactions open at a time.
@@ -89,6 +92,7 @@ impl fmt::Debug for Runtime {
         f.debug_struct("Runtime")
             .field("process", &self.shared.process)
             .field("participants", &self.shared.registry.participants())
+            .field("paused", &self.shared.pauses.scopes())
             .finish_non_exhaustive()
     }
 }
@@ -215,6 +219,31 @@ impl Runtime {
         let redrive = Redrive { branches: branches.to_vec() };
         let redriven = self.shared.call(gid, redrive, self.shared.config.decide_patience).await?;
         redriven.map_err(|refusal| OperateError::Refused { gid: gid.clone(), refusal })
+    }
+
+    /// Makes an operator's change of a transaction, by whom and why, which the store's audit keeps.
+    ///
+    /// ```
+    /// use tcc_core::{Gid, Runtime, machine::{Change, Operate}, record::Direction};
+    ///
+    /// async fn it_was_paid(runtime: &Runtime, gid: &Gid) -> Result<(), Box<dyn std::error::Error>> {
+    ///     let (branch, direction) = ("02".parse()?, Direction::Confirm);
+    ///     let change = Change::Resolve { branch, direction };
+    ///     let operate = Operate { by: "alice".parse()?, why: "paid by hand, ticket 17".parse()?, change };
+    ///     runtime.operate(gid, operate).await?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the record refuses it, or the store does not answer.
+    pub async fn operate(&self, gid: &Gid, operate: Operate) -> Result<Operated, OperateError> {
+        let operated = self.shared.call(gid, operate, self.shared.config.decide_patience).await?;
+        let operated = operated.map_err(|refusal| OperateError::Refused { gid: gid.clone(), refusal })?;
+        if let Operated::Cancelled { decision, changed: true } = &operated {
+            self.shared.emit(|| Event::Decided { gid: gid.clone(), decision: decision.clone() });
+        }
+        Ok(operated)
     }
 
     /// Subscribes to what happens in this process from now on.

@@ -94,6 +94,11 @@ impl Registry {
         self.participants.keys().filter(|name| !self.tries_only.contains(*name)).cloned().collect()
     }
 
+    /// Actions whose confirms and cancels run here.
+    pub(crate) fn actions_finished_here(&self) -> Vec<ActionName> {
+        self.actions.keys().filter(|action| self.finishes(action.participant())).cloned().collect()
+    }
+
     /// Whether this participant's confirms and cancels run here.
     pub(crate) fn finishes(&self, participant: &str) -> bool {
         self.hosts(participant) && !self.tries_only.contains(participant)

@@ -1,6 +1,6 @@
 //! Looking after transactions whose timer ran out, whoever began them (rules 7, 8 and 12).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::stream::{self, StreamExt};
 
@@ -9,11 +9,24 @@ use crate::{event::Event, gid::Gid, machine::Sweep, retry::jittered};
 
 /// Sweeps under way at a time.
 const AT_ONCE: usize = 16;
+/// How often a process says that it lives.
+const ANNOUNCE_EVERY: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// Sweeps every shard, over and over; ends only by being aborted.
     pub(crate) async fn sweep(self: Arc<Self>) {
+        let mut announced_at = None;
         loop {
+            if let Err(error) = self.look_at_pauses().await {
+                self.trouble("looking for pauses", None, &error);
+            }
+            let now = self.seam.elapsed();
+            if announced_at.is_none_or(|at| now.saturating_sub(at) >= ANNOUNCE_EVERY) {
+                announced_at = Some(now);
+                if let Err(error) = self.announce().await {
+                    self.trouble("announcing this process", None, &error);
+                }
+            }
             let mut more = false;
             for shard in 0..self.store.shards() {
                 match self.in_time(self.store.due(shard, self.config.sweep_max)).await {
@@ -37,7 +50,7 @@ impl Shared {
     /// Each transaction fails alone.
     async fn sweep_one(&self, gid: Gid) {
         let sweep = Sweep { by: self.process.clone() };
-        match self.call(&gid, sweep, std::time::Duration::ZERO).await {
+        match self.call(&gid, sweep, Duration::ZERO).await {
             Ok(Ok(swept)) => {
                 if let Some(reason) = swept.decided {
                     tracing::info!(%gid, %reason, "a transaction nobody decided is cancelled");

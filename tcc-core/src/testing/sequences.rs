@@ -33,8 +33,9 @@ use std::{
 use crate::{
     gid::Gid,
     machine::{
-        Alive, Answer, Begin, Begun, ClaimWork, Close, CloseDrive, Create, Decide, Drive, Heard, How,
-        InlineClaim, KeepAlive, NewBranch, Op, Redrive, Refusal, Register, Renew, Report, Sweep, TryReport,
+        Alive, Answer, Begin, Begun, Change, ClaimWork, Close, CloseDrive, Create, Decide, Drive, Heard, How,
+        InlineClaim, KeepAlive, NewBranch, Op, Operate, Redrive, Refusal, Register, Renew, Report, Sweep,
+        TryReport,
     },
     name::{BusinessKey, CallId, Ordinal},
     outcome::TryOutcome,
@@ -262,10 +263,10 @@ impl Transaction {
     }
 
     fn op(&self, random: &mut Random, now: Timestamp) -> Op {
-        let weights: [u64; 10] = match (self.acknowledged, self.decided) {
-            (false, _) => [40, 30, 2, 6, 1, 1, 1, 1, 2, 1],
-            (true, false) => [4, 32, 20, 22, 2, 1, 6, 2, 10, 1],
-            (true, true) => [2, 3, 14, 6, 28, 6, 1, 32, 12, 7],
+        let weights: [u64; 11] = match (self.acknowledged, self.decided) {
+            (false, _) => [40, 30, 2, 6, 1, 1, 1, 1, 2, 1, 1],
+            (true, false) => [4, 32, 20, 22, 2, 1, 6, 2, 10, 1, 3],
+            (true, true) => [2, 3, 14, 6, 28, 6, 1, 32, 12, 5, 6],
         };
         match random.weighted(&weights) {
             0 => self.begin(random).into(),
@@ -277,7 +278,8 @@ impl Transaction {
             6 => KeepAlive { lease_ms: 1 + random.below(2 * LEASE_MS) }.into(),
             7 => self.close(random).into(),
             8 => Sweep { by: text("sweeper") }.into(),
-            _ => self.redrive(random).into(),
+            9 => self.redrive(random).into(),
+            _ => self.operate(random).into(),
         }
     }
 
@@ -393,6 +395,7 @@ impl Transaction {
             participant: text(random.pick(&PARTICIPANTS)),
             token: earlier.map_or_else(|| Token(random.next()), |drive| drive.token),
             lease_ms: 1 + random.below(3 * LEASE_MS),
+            except: if random.chance(15) { vec![text(random.pick(&ACTIONS))] } else { Vec::new() },
         }
     }
 
@@ -455,6 +458,20 @@ impl Transaction {
         Redrive { branches: (0..count).map(|_| self.ordinal(random)).collect() }
     }
 
+    fn operate(&self, random: &mut Random) -> Operate {
+        let drive = random.pick_from(self.drives.iter());
+        let change = match (random.below(10), drive) {
+            (0..2, _) => Change::Cancel,
+            (2..4, _) => Change::Redrive { branches: self.redrive(random).branches },
+            (4..9, Some(drive)) => Change::Resolve { branch: drive.ordinal, direction: drive.direction },
+            _ => Change::Resolve {
+                branch: self.ordinal(random),
+                direction: random.pick(&variants::directions()),
+            },
+        };
+        Operate { by: text("alice"), why: text("ticket 17 / ä"), change }
+    }
+
     /// Mostly that of a branch there is.
     fn ordinal(&self, random: &mut Random) -> Ordinal {
         let known = random.pick_from(self.tries.keys()).copied();
@@ -481,6 +498,7 @@ impl Transaction {
                 }
             }
             (Op::Claim(work), Ok(Answer::Claimed(drives))) => self.drive(work.token, drives),
+            (_, Ok(Answer::Operated(_))) => self.decided = true,
             (_, Ok(Answer::Swept(swept))) => self.decided |= swept.decided.is_some(),
             (_, Ok(Answer::Alive(Alive::Decided(_))) | Err(Refusal::AlreadyDecided(_))) => {
                 self.decided = true

@@ -81,6 +81,7 @@ pub fn transitions() -> BTreeSet<Transition> {
         T::ClaimedInline => T::ClaimedInline,
         T::Claimed => T::Claimed,
         T::ClaimedAgain => T::ClaimedAgain,
+        T::ClaimedAround => T::ClaimedAround,
         T::ClaimedNothing => T::ClaimedNothing,
         T::Renewed => T::Renewed,
         T::RenewedTooLate => T::RenewedTooLate,
@@ -100,6 +101,8 @@ pub fn transitions() -> BTreeSet<Transition> {
         T::SweptEarly => T::SweptEarly,
         T::SweptIdle => T::SweptIdle,
         T::Redriven => T::Redriven,
+        T::Resolved(Direction::Confirm) => T::Resolved(_),
+        T::ResolvedAgain => T::ResolvedAgain,
     );
     let cancelled = reasons().into_iter().filter(|reason| *reason != Reason::Committed);
     let directed = directions();
@@ -109,6 +112,7 @@ pub fn transitions() -> BTreeSet<Transition> {
         .chain(directed.map(T::Completed))
         .chain(directed.map(T::CompletedLate))
         .chain(directed.map(T::Ended))
+        .chain(directed.map(T::Resolved))
         .chain(park_causes().map(T::Parked))
         .collect()
 }
@@ -145,4 +149,6 @@ refusals! {
     WrongDirection => Refusal::WrongDirection(_),
     StaleEpoch => Refusal::StaleEpoch(_),
     NotParked => Refusal::NotParked,
+    WouldFlip => Refusal::WouldFlip(_),
+    BranchLeased => Refusal::BranchLeased(_),
 }

@@ -3,6 +3,6 @@
 pub(crate) mod record;
 pub(crate) mod reply;
 pub(crate) mod request;
-mod text;
+pub(crate) mod text;
 
 pub(crate) use text::Unreadable;

@@ -16,7 +16,10 @@ use tcc_core::{
 use super::text::{Seal, Unreadable, moment, word_of};
 
 /// The fields of a record's hash.
-pub(crate) struct Fields(BTreeMap<String, String>);
+pub(crate) struct Fields {
+    texts: BTreeMap<String, String>,
+    has_payloads: bool,
+}
 
 impl Fields {
     /// Takes names and values as Redis answered them.
@@ -27,11 +30,16 @@ impl Fields {
             let value = String::from_utf8(value).map_err(|_| Unreadable::new(&name, "no text"))?;
             fields.insert(name, value);
         }
-        Ok(Self(fields))
+        Ok(Self { texts: fields, has_payloads: true })
+    }
+
+    /// The same, of whom no payloads were asked for.
+    pub(crate) fn without_payloads(self) -> Self {
+        Self { has_payloads: false, ..self }
     }
 
     fn optional(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        self.texts.get(name).map(String::as_str)
     }
 
     fn text(&self, name: &str) -> Result<&str, Unreadable> {
@@ -275,7 +283,7 @@ fn payload(
             whole.then_some(Some(payload)).ok_or_else(|| Unreadable::new(field, "checksum"))
         }
         (None, None) => Ok(None),
-        (Some(_), None) if may_be_gone => Ok(None),
+        (Some(_), None) if may_be_gone || !fields.has_payloads => Ok(None),
         (Some(_), None) => Err(Unreadable::new(field, "missing")),
         (None, Some(_)) => Err(Unreadable::new(field, "unexpected")),
     }

@@ -6,7 +6,10 @@ use redis::Value;
 use serde::de::DeserializeOwned;
 use tcc_core::{
     CallId, Gid, Name, Ordinal, Payload, Timestamp, TryOutcome,
-    machine::{Alive, Answer, Begun, Closes, Decided, Drive, Op, Refusal, Registered, Reported, Swept},
+    machine::{
+        Alive, Answer, Begun, Change, Closes, Decided, Drive, Op, Operated, Refusal, Registered, Reported,
+        Swept,
+    },
     record::{Closed, Decision, Direction, Known, Reason, TransactionState},
     store::{Applied, StoreError, StoreErrorKind},
 };
@@ -244,6 +247,20 @@ fn answer(op: &Op, values: &mut Values) -> Read<Answer> {
             next: values.optional()?.map(Timestamp::from_millis),
         }),
         Op::Redrive(_) => Answer::Redriven(values.parsed()?),
+        Op::Operate(operate) => Answer::Operated(match &operate.change {
+            Change::Cancel => {
+                let changed = values.flag()?;
+                let (direction, reason) = (values.word()?, values.word()?);
+                let decision =
+                    Decision { direction, reason, by: values.parsed::<Name>()?, at: values.moment()? };
+                Operated::Cancelled { decision, changed }
+            }
+            Change::Redrive { .. } => Operated::Redriven(values.parsed()?),
+            Change::Resolve { .. } => {
+                let changed = values.flag()?;
+                Operated::Resolved { state: values.word()?, changed }
+            }
+        }),
     })
 }
 
@@ -311,6 +328,8 @@ fn refusal(values: &mut Values) -> Read<Refusal> {
         "wrong_direction" => Refusal::WrongDirection(values.ordinal()?),
         "stale_epoch" => Refusal::StaleEpoch(values.ordinal()?),
         "not_parked" => Refusal::NotParked,
+        "would_flip" => Refusal::WouldFlip(values.word()?),
+        "branch_leased" => Refusal::BranchLeased(values.ordinal()?),
         _ => return Err(strange("no refusal")),
     })
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Display, io::Write};
 
 use tcc_core::{
     Gid, Ordinal, Timestamp,
-    machine::{CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
+    machine::{Change, CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
     record::{Known, Token, cut_error},
     store::{StoreError, StoreErrorKind},
 };
@@ -88,6 +88,10 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
             to.text(&work.participant);
             to.token(Some(work.token));
             to.span("lease_ms", work.lease_ms)?;
+            to.list(&work.except, |to, action| {
+                to.text(action);
+                Ok(())
+            })?;
         }
         Op::Renew(renew) => {
             to.token(Some(renew.token));
@@ -101,10 +105,24 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
         Op::KeepAlive(keep) => to.span("lease_ms", keep.lease_ms)?,
         Op::Close(close) => to.list(&close.drives, Request::close_drive)?,
         Op::Sweep(sweep) => to.text(&sweep.by),
-        Op::Redrive(redrive) => to.list(&redrive.branches, |to, ordinal| {
-            to.ordinal(*ordinal);
-            Ok(())
-        })?,
+        Op::Redrive(redrive) => to.ordinals(&redrive.branches)?,
+        Op::Operate(operate) => {
+            to.suffixes.push(keys::AUDIT.to_owned());
+            to.text(&operate.by);
+            to.text(&operate.why);
+            match &operate.change {
+                Change::Cancel => to.text("cancel"),
+                Change::Redrive { branches } => {
+                    to.text("redrive");
+                    to.ordinals(branches)?;
+                }
+                Change::Resolve { branch, direction } => {
+                    to.text("resolve");
+                    to.ordinal(*branch);
+                    to.text(direction);
+                }
+            }
+        }
     }
     Ok(to)
 }
@@ -122,6 +140,7 @@ fn name(op: &Op) -> (Kind, &'static str) {
         Op::Close(_) => (Kind::Finishing, "close"),
         Op::Sweep(_) => (Kind::Finishing, "sweep"),
         Op::Redrive(_) => (Kind::Finishing, "redrive"),
+        Op::Operate(_) => (Kind::Finishing, "operate"),
     }
 }
 
@@ -137,6 +156,13 @@ impl Request {
     fn list<T>(&mut self, items: &[T], write: impl Fn(&mut Self, &T) -> Encoded) -> Encoded {
         self.text(items.len());
         items.iter().try_for_each(|item| write(self, item))
+    }
+
+    fn ordinals(&mut self, ordinals: &[Ordinal]) -> Encoded {
+        self.list(ordinals, |to, ordinal| {
+            to.ordinal(*ordinal);
+            Ok(())
+        })
     }
 
     fn ordinal(&mut self, ordinal: Ordinal) {
@@ -239,10 +265,7 @@ impl Request {
             self.text("*");
             return Ok(());
         }
-        self.list(&inline.branches, |to, ordinal| {
-            to.ordinal(*ordinal);
-            Ok(())
-        })
+        self.ordinals(&inline.branches)
     }
 
     fn close_drive(&mut self, drive: &CloseDrive) -> Encoded {

@@ -2,6 +2,10 @@
 
 local function operate()
   local participant, token, lease_ms = take(), take(), take_number()
+  local except = {}
+  for _, action in ipairs(take_list(take)) do
+    except[action] = true
+  end
   if not record then
     refuse('not_found')
   end
@@ -13,10 +17,12 @@ local function operate()
   for _, branch in ipairs(record.branches) do
     repeated = repeated or branch.participant == participant and branch.token == token
   end
-  local drives = {}
+  local drives, left = {}, false
   for _, branch in ipairs(record.branches) do
     local takes = branch.participant == participant and is_drivable(branch)
-    if repeated then
+    if takes and except[branch.action] then
+      takes, left = false, true
+    elseif repeated then
       takes = takes and branch.token == token and leased_until(branch)
     else
       takes = takes and not leased_until(branch) and branch.next <= now
@@ -29,7 +35,10 @@ local function operate()
     end
   end
   if not repeated then
-    hush(participant)
+    -- The message goes on standing for what is paused, so that it is rung in growing intervals.
+    if not left then
+      hush(participant)
+    end
     -- Without its message, a branch that was not taken may be due before the timer says so.
     local at = due_at()
     if at then

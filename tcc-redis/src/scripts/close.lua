@@ -41,11 +41,7 @@ local function complete(branch, drive, current)
     end
     return answer_of('drive_again')
   end
-  branch.state = branch.state == 'confirming' and 'confirmed' or 'cancelled'
-  branch.parked = nil
-  branch.since = nil
-  branch.ongoing = nil
-  branch.unhandled = nil
+  finish(branch)
   note(branch.state, ordinal_text(drive.place), 'after', duration(branch, current))
   -- A newer claim is its holder's to close: its handler may still run (I4).
   if current then

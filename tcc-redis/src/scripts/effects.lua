@@ -1,7 +1,8 @@
 -- What a step does beside changing the record, and the one place that writes. Nothing is written before
 -- every key is declared and has its type.
 
-local LINE_BYTES_MAX = 256
+local LINE_BYTES_MAX = 512
+local AUDIT_ENTRIES_MAX = 10000
 
 local due, rung, hushed
 local before = {}
@@ -47,6 +48,11 @@ local plan
 
 local function write(kind, command, key, ...)
   plan[#plan + 1] = { kind, command, key, ... }
+end
+
+-- The command that keeps an operator's change, with what it is about in pairs.
+local function audit_entry(key, by, why, ...)
+  return 'XADD', key, 'MAXLEN', AUDIT_ENTRIES_MAX, '*', 'at', moment_text(now), 'by', by, 'why', why, ...
 end
 
 local function plan_timer()

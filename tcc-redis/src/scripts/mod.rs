@@ -42,17 +42,30 @@ const PARTS: &[(&str, &str)] = parts![
     "close",
     "sweep",
     "redrive",
+    "operate",
     "run",
     "look",
     "groups",
+    "pause",
     "namespace",
     "rehearse",
 ];
 
 /// The parts that are operations of the state machine. Each is a block of its own, so that their names do not
 /// meet.
-const OPERATIONS: [&str; 10] =
-    ["begin", "register", "report", "decide", "claim", "renew", "keep_alive", "close", "sweep", "redrive"];
+const OPERATIONS: [&str; 11] = [
+    "begin",
+    "register",
+    "report",
+    "decide",
+    "claim",
+    "renew",
+    "keep_alive",
+    "close",
+    "sweep",
+    "redrive",
+    "operate",
+];
 
 /// Where the functions take the time from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,6 +88,8 @@ pub(crate) enum Function {
     Look,
     /// Creates consumer groups.
     Groups,
+    /// Pauses and resumes.
+    Pause,
     /// Writes and reads what the namespace is.
     Namespace,
     /// Tries every command.
@@ -82,8 +97,8 @@ pub(crate) enum Function {
 }
 
 impl Function {
-    const ALL: [Self; 6] =
-        [Self::Begin, Self::Finish, Self::Look, Self::Groups, Self::Namespace, Self::Rehearse];
+    const ALL: [Self; 7] =
+        [Self::Begin, Self::Finish, Self::Look, Self::Groups, Self::Pause, Self::Namespace, Self::Rehearse];
 
     /// Its name without the library's hash, what it calls, and what it may do.
     fn declaration(self) -> (&'static str, &'static str, &'static str) {
@@ -92,6 +107,7 @@ impl Function {
             Self::Finish => ("finish", "run", "'allow-oom'"),
             Self::Look => ("look", "look", "'no-writes', 'allow-oom'"),
             Self::Groups => ("groups", "groups", "'allow-oom'"),
+            Self::Pause => ("pause", "pause", "'allow-oom'"),
             Self::Namespace => ("namespace", "namespace", "'allow-oom'"),
             Self::Rehearse => ("rehearse", "rehearse", "'allow-oom'"),
         }

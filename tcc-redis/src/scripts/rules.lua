@@ -108,6 +108,43 @@ local function due_afresh(branch)
   branch.since = nil
 end
 
+-- Sets parked branches going again: those of these places, or all. Gives their places.
+local function set_going(asked)
+  local wanted = {}
+  for _, place in ipairs(asked) do
+    if not record.branches[place] then
+      refuse('no_such_branch', place)
+    end
+    wanted[place] = true
+  end
+  local names, going = {}, {}
+  for place, branch in ipairs(record.branches) do
+    if branch.parked and (#asked == 0 or wanted[place]) then
+      due_afresh(branch)
+      note('redriven', ordinal_text(place))
+      names[branch.participant] = true
+      going[#going + 1] = place
+    end
+  end
+  if #going == 0 then
+    refuse('not_parked')
+  end
+  for _, name in ipairs(sorted_names(names)) do
+    ring(name)
+  end
+  due_earlier(now)
+  return going
+end
+
+-- Makes a branch final in its direction; its claim is left to its holder.
+local function finish(branch)
+  branch.state = branch.state == 'confirming' and 'confirmed' or 'cancelled'
+  branch.parked = nil
+  branch.since = nil
+  branch.ongoing = nil
+  branch.unhandled = nil
+end
+
 local function result_of(branch)
   return branch.result and payload_of(branch, 'result') or ''
 end

@@ -273,11 +273,12 @@ impl Bench {
         let changed: Vec<&Gid> =
             gids.iter().filter(|gid| self.digests.get(gid) != held.digests.get(gid)).collect();
         self.digests = held.digests.clone();
-        let (loaded, due, open, now) = tokio::join!(
+        let (loaded, due, open, now, audit) = tokio::join!(
             futures_util::future::join_all(changed.iter().map(|gid| self.store.load(gid))),
             self.store.due(0, 64),
             self.store.open(0, gids.first(), 64),
             self.store.now(0),
+            self.store.audit(0, None, 64),
         );
         for (gid, loaded) in changed.into_iter().zip(loaded) {
             let loaded = loaded.map_err(|error| format!("{}: {error}", place("record")))?;
@@ -295,6 +296,8 @@ impl Bench {
         let expected = memory.open(0, gids.first(), 64).await.map_err(text)?;
         same(&place("open list"), &expected, &open.map_err(text)?)?;
         same(&place("time"), &applied.now, &now.map_err(text)?)?;
+        let kept = memory.audit(0, None, 64).await.map_err(text)?;
+        same(&place("audit"), &kept.entries, &audit.map_err(text)?.entries)?;
         held.compare(place, memory, &records, &self.looked, applied.now)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::scene::*;
 use crate::{
-    machine::{Drive, How, Refusal, Transition as T},
+    machine::{ClaimWork, Drive, How, Refusal, Transition as T},
     outcome::TryOutcome,
     payload::Payload,
     record::{Closed, Direction, Reason},
@@ -151,4 +151,19 @@ fn rule_11_a_repeated_claim_takes_nothing_that_came_due_since_and_leaves_its_mes
     assert_eq!(again.iter().map(|drive| drive.ordinal).collect::<Vec<_>>(), [first[0].ordinal]);
     assert_eq!(scene.standing(), ["stock"]);
     assert_eq!(scene.claim_one("stock").ordinal, nth(2), "another token takes it");
+}
+
+#[test]
+pub(super) fn a_claim_leaves_what_is_paused_and_its_message() {
+    let mut scene = Scene::confirming(&[STOCK, "stock.count@1"]);
+    let around = |token| ClaimWork { except: vec![text(STOCK)], ..claim("stock", token) };
+    let drives = scene.apply(around(7)).unwrap();
+    assert_eq!(drives.iter().map(|drive| drive.ordinal).collect::<Vec<_>>(), [nth(2)]);
+    assert_eq!(scene.saw(), [T::Claimed, T::ClaimedAround]);
+    assert_eq!((scene.branch(1).attempts, scene.branch(1).epoch), (0, 0), "it spends no attempt");
+    assert_eq!(scene.standing(), ["stock"], "what is paused is rung in growing intervals");
+    assert!(scene.timer() > Some(0), "the timer waits for the message");
+    scene.close(&drives[0], done(&drives[0])).unwrap();
+    assert_eq!(scene.apply(around(8)).unwrap(), []);
+    assert_eq!(scene.claim_one("stock").attempt, 1, "it is driven once it is resumed");
 }

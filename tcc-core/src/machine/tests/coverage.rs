@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::{begin, claim, close, commit, decide, ending, late, lease, park, register, report, scene, sweep};
+use super::{
+    begin, claim, close, commit, decide, ending, late, lease, operate, park, register, report, scene, sweep,
+};
 use crate::{
     machine::Transition as T,
     record::{
@@ -69,6 +71,7 @@ const TRANSITIONS: &[(T, fn())] = &[
     (T::ClaimedInline, decide::rule_11_a_decision_claims_for_its_caller_and_rings_for_the_rest),
     (T::Claimed, claim::a_claim_takes_what_its_participant_has_and_tells_all_a_drive_needs),
     (T::ClaimedAgain, claim::rule_11_the_same_token_gets_the_same_answer),
+    (T::ClaimedAround, claim::a_claim_leaves_what_is_paused_and_its_message),
     (T::ClaimedNothing, claim::rule_11_and_invariant_04_a_leased_branch_is_not_claimed_until_its_lease_ends),
     (T::Renewed, lease::a_renewed_claim_lasts_longer),
     (T::RenewedTooLate, lease::a_claim_that_is_closed_or_anothers_is_not_renewed),
@@ -98,6 +101,12 @@ const TRANSITIONS: &[(T, fn())] = &[
     (T::SweptEarly, sweep::a_sweep_that_comes_early_does_nothing),
     (T::SweptIdle, sweep::a_sweep_of_what_needs_nobody_does_nothing),
     (T::Redriven, park::a_redriven_branch_is_driven_again_in_its_direction),
+    (
+        T::Resolved(Confirm),
+        operate::an_operator_attests_a_parked_branch_and_the_last_one_ends_the_transaction,
+    ),
+    (T::Resolved(Cancel), operate::each_branch_is_attested_in_its_own_direction),
+    (T::ResolvedAgain, operate::a_repeated_change_is_kept_once),
 ];
 
 const REFUSALS: &[(&str, fn())] = &[
@@ -114,6 +123,8 @@ const REFUSALS: &[(&str, fn())] = &[
     ("WrongDirection", close::invariant_03_a_drive_in_the_other_direction_is_refused),
     ("StaleEpoch", close::rule_11_failing_rescheduling_and_parking_are_not_accepted_from_a_stale_epoch),
     ("NotParked", park::a_redrive_of_what_is_not_parked_is_refused),
+    ("WouldFlip", operate::rule_01_an_operator_never_turns_a_decision_round),
+    ("BranchLeased", operate::a_branch_that_a_process_drives_is_not_attested),
 ];
 
 #[test]

@@ -123,7 +123,7 @@ impl Snapshot {
         let step = machine::apply(&mut slot, rival, op, now);
         assert_eq!(slot.as_ref(), record, "rule 14: {op:?} came twice");
         let may_differ = match op {
-            Op::Report(_) | Op::Sweep(_) | Op::Redrive(_) => true,
+            Op::Report(_) | Op::Sweep(_) | Op::Redrive(_) | Op::Operate(_) => true,
             // An older epoch hears what a newer one has done since.
             Op::Close(close) => {
                 let ordinals: BTreeSet<_> = close.drives.iter().map(|drive| drive.ordinal).collect();
@@ -134,7 +134,7 @@ impl Snapshot {
         if !may_differ {
             assert_eq!(step.result, *first, "rule 14: {op:?} came twice");
         }
-        let Effects { due, ring, hush, take_key } = step.effects;
+        let Effects { due, ring, hush, take_key, audit } = step.effects;
         let timer = self.timers.get(gid).copied();
         let kept = match due {
             Due::Keep => true,
@@ -142,7 +142,7 @@ impl Snapshot {
             Due::Earlier(at) => timer.is_some_and(|timer| timer <= at),
             Due::Remove => timer.is_none(),
         };
-        assert!(kept && ring.is_empty() && !take_key, "rule 14: {op:?} came twice");
+        assert!(kept && ring.is_empty() && !take_key && audit.is_none(), "rule 14: {op:?} came twice");
         let stands = |participant: &Name| {
             self.standing.iter().any(|bell| bell.gid == *gid && bell.participant == *participant)
         };
@@ -327,7 +327,8 @@ fn check_branch(ordinal: Ordinal, before: &Branch, after: &Branch, op: &Op, now:
     assert!(legal, "{ordinal} went from {} to {}", before.state, after.state);
 
     let reopened = before.state == S::Cancelled && after.state == S::Cancelling;
-    let redriven = before.parked.is_some() && after.parked.is_none() && matches!(op, Op::Redrive(_));
+    let redriven =
+        before.parked.is_some() && after.parked.is_none() && matches!(op, Op::Redrive(_) | Op::Operate(_));
     let claimed = after.epoch > before.epoch;
     let newly_closed =
         after.claim.and_then(|claim| claim.closed) != before.claim.and_then(|claim| claim.closed);

@@ -10,6 +10,7 @@ mod ending;
 mod invariants;
 mod late;
 mod lease;
+mod operate;
 mod park;
 mod random;
 mod register;

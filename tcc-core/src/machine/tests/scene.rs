@@ -16,12 +16,13 @@ use super::invariants::Snapshot;
 use crate::{
     gid::Gid,
     machine::{
-        Answer, Begin, ClaimWork, Close, CloseDrive, Create, Decide, Decided, Drive, Heard, How, NewBranch,
-        Op, Operation, Redrive, Refusal, Register, Registered, Report, Reported, Sweep, Swept, Transition,
-        TryReport,
+        Answer, Begin, Change, ClaimWork, Close, CloseDrive, Create, Decide, Decided, Drive, Heard, How,
+        NewBranch, Op, Operate, Operated, Operation, Redrive, Refusal, Register, Registered, Report,
+        Reported, Sweep, Swept, Transition, TryReport,
     },
     memory::MemoryStore,
     name::{CallId, Name, Ordinal},
+    operator::AuditEntry,
     payload::Payload,
     record::{Branch, Closed, Direction, Known, Reason, Record, Seen, Token},
     testing::{sequences::START, variants},
@@ -231,6 +232,15 @@ impl Scene {
         self.apply(Redrive { branches: branches.iter().map(|n| nth(*n)).collect() })
     }
 
+    pub(super) fn operate(&mut self, change: Change) -> Result<Operated, Refusal> {
+        self.apply(operate(change))
+    }
+
+    /// What the audit holds.
+    pub(super) fn audited(&self) -> Vec<AuditEntry> {
+        self.store.audited()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         Timestamp::from_millis(self.clock.load(Ordering::Relaxed))
     }
@@ -326,7 +336,12 @@ pub(super) fn heard(n: usize, known: Option<Known>) -> Heard {
 }
 
 pub(super) fn claim(participant: &str, token: u64) -> ClaimWork {
-    ClaimWork { participant: text::<Name>(participant), token: Token(token), lease_ms: LEASE_MS }
+    ClaimWork {
+        participant: text::<Name>(participant),
+        token: Token(token),
+        lease_ms: LEASE_MS,
+        except: Vec::new(),
+    }
 }
 
 pub(super) fn close(drive: &Drive, how: How) -> CloseDrive {
@@ -341,6 +356,14 @@ pub(super) fn done(drive: &Drive) -> How {
 
 pub(super) fn failed(after_ms: u64) -> How {
     How::Failed { after_ms, error: "connection reset".into() }
+}
+
+pub(super) fn operate(change: Change) -> Operate {
+    Operate { by: text("alice"), why: text("ticket 17"), change }
+}
+
+pub(super) fn resolve(n: usize, direction: Direction) -> Change {
+    Change::Resolve { branch: nth(n), direction }
 }
 
 pub(super) fn sweep() -> Sweep {

@@ -39,7 +39,7 @@ pub use plan::Fault;
 
 use crate::{
     gid::Gid,
-    machine::{Redrive, Transition},
+    machine::{Change, Op, Operate, Redrive, Transition},
     record::ParkCause,
 };
 
@@ -143,6 +143,15 @@ fn step_until_over(world: &World) {
     world.oracle().violate("the simulation did not come to its end".into());
 }
 
+/// Sets everything parked going, signed by an operator or not.
+fn retry(signed: bool) -> Op {
+    let branches = Vec::new();
+    match ("operator".parse(), "what failed is mended".parse()) {
+        (Ok(by), Ok(why)) if signed => Operate { by, why, change: Change::Redrive { branches } }.into(),
+        _ => Redrive { branches }.into(),
+    }
+}
+
 /// Faults first, then healing, then liveness, then the operator, then the books.
 async fn direct(world: Arc<World>, redriven: Arc<AtomicU64>) {
     world.sleep(world.plan.span).await;
@@ -167,11 +176,10 @@ async fn direct(world: Arc<World>, redriven: Arc<AtomicU64>) {
             return;
         }
         redriven.fetch_add(parked.len() as u64, Ordering::SeqCst);
-        for gid in parked {
+        for (place, gid) in parked.into_iter().enumerate() {
             world.note(WORLD, format_args!("the operator redrives {gid}"));
-            let redrive = Redrive { branches: Vec::new() };
             let request = world.next_request();
-            world.apply(WORLD, request, &gid, &redrive.into());
+            world.apply(WORLD, request, &gid, &retry(place % 2 == 0));
         }
         if !rest(&world).await {
             return;

@@ -24,6 +24,7 @@ use crate::{
     gid::Gid,
     machine::Op,
     name::{BusinessKey, Name},
+    operator::{AuditCursor, AuditPage, Pause, Presence, Scope, Why},
     record::Record,
     store::{Applied, Doorbells, Store, StoreError, StoreErrorKind},
     time::Timestamp,
@@ -352,5 +353,35 @@ impl Store for Wire {
         self.ask("listen", None, |_| Ok(())).await?;
         let inner = self.world.store.listen(process, participants).await?;
         Ok(Box::new(Bells::new(self.clone(), inner)))
+    }
+
+    // Nothing of the following touches a transaction, and none of it is struck.
+    async fn pauses(&self) -> Result<Vec<Pause>, StoreError> {
+        self.world.store.pauses().await
+    }
+
+    async fn pause(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        self.world.store.pause(scope, by, why).await
+    }
+
+    async fn resume(&self, scope: &Scope, by: &Name, why: &Why) -> Result<bool, StoreError> {
+        self.world.store.resume(scope, by, why).await
+    }
+
+    async fn audit(
+        &self,
+        shard: u16,
+        before: Option<&AuditCursor>,
+        max: usize,
+    ) -> Result<AuditPage, StoreError> {
+        self.world.store.audit(shard, before, max).await
+    }
+
+    async fn announce(&self, presence: &Presence) -> Result<(), StoreError> {
+        self.world.store.announce(presence).await
+    }
+
+    async fn processes(&self, max: usize) -> Result<Vec<Presence>, StoreError> {
+        self.world.store.processes(max).await
     }
 }

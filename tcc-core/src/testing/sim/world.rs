@@ -349,5 +349,6 @@ pub(super) fn name_of(op: &Op) -> &'static str {
         Op::Close(_) => "close",
         Op::Sweep(_) => "sweep",
         Op::Redrive(_) => "redrive",
+        Op::Operate(_) => "operate",
     }
 }

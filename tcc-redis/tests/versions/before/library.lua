@@ -1,4 +1,4 @@
-#!lua name=tcc_9602ce2c83392ccc
+#!lua name=tcc_cabd37a37534f6a7
 local OPERATIONS = {}
 -- Names of keys, and the arguments of the call.
 
@@ -730,7 +730,8 @@ end
 -- What a step does beside changing the record, and the one place that writes. Nothing is written before
 -- every key is declared and has its type.
 
-local LINE_BYTES_MAX = 256
+local LINE_BYTES_MAX = 512
+local AUDIT_ENTRIES_MAX = 10000
 
 local due, rung, hushed
 local before = {}
@@ -776,6 +777,11 @@ local plan
 
 local function write(kind, command, key, ...)
   plan[#plan + 1] = { kind, command, key, ... }
+end
+
+-- The command that keeps an operator's change, with what it is about in pairs.
+local function audit_entry(key, by, why, ...)
+  return 'XADD', key, 'MAXLEN', AUDIT_ENTRIES_MAX, '*', 'at', moment_text(now), 'by', by, 'why', why, ...
 end
 
 local function plan_timer()
@@ -1110,6 +1116,43 @@ local function due_afresh(branch)
   branch.unhandled = nil
   branch.parked = nil
   branch.since = nil
+end
+
+-- Sets parked branches going again: those of these places, or all. Gives their places.
+local function set_going(asked)
+  local wanted = {}
+  for _, place in ipairs(asked) do
+    if not record.branches[place] then
+      refuse('no_such_branch', place)
+    end
+    wanted[place] = true
+  end
+  local names, going = {}, {}
+  for place, branch in ipairs(record.branches) do
+    if branch.parked and (#asked == 0 or wanted[place]) then
+      due_afresh(branch)
+      note('redriven', ordinal_text(place))
+      names[branch.participant] = true
+      going[#going + 1] = place
+    end
+  end
+  if #going == 0 then
+    refuse('not_parked')
+  end
+  for _, name in ipairs(sorted_names(names)) do
+    ring(name)
+  end
+  due_earlier(now)
+  return going
+end
+
+-- Makes a branch final in its direction; its claim is left to its holder.
+local function finish(branch)
+  branch.state = branch.state == 'confirming' and 'confirmed' or 'cancelled'
+  branch.parked = nil
+  branch.since = nil
+  branch.ongoing = nil
+  branch.unhandled = nil
 end
 
 local function result_of(branch)
@@ -1598,6 +1641,10 @@ local quick, leave
 
 local function operate()
   local participant, token, lease_ms = take(), take(), take_number()
+  local except = {}
+  for _, action in ipairs(take_list(take)) do
+    except[action] = true
+  end
   if not record then
     refuse('not_found')
   end
@@ -1609,10 +1656,12 @@ local function operate()
   for _, branch in ipairs(record.branches) do
     repeated = repeated or branch.participant == participant and branch.token == token
   end
-  local drives = {}
+  local drives, left = {}, false
   for _, branch in ipairs(record.branches) do
     local takes = branch.participant == participant and is_drivable(branch)
-    if repeated then
+    if takes and except[branch.action] then
+      takes, left = false, true
+    elseif repeated then
       takes = takes and branch.token == token and leased_until(branch)
     else
       takes = takes and not leased_until(branch) and branch.next <= now
@@ -1625,7 +1674,10 @@ local function operate()
     end
   end
   if not repeated then
-    hush(participant)
+    -- The message goes on standing for what is paused, so that it is rung in growing intervals.
+    if not left then
+      hush(participant)
+    end
     -- Without its message, a branch that was not taken may be due before the timer says so.
     local at = due_at()
     if at then
@@ -1730,11 +1782,7 @@ local function complete(branch, drive, current)
     end
     return answer_of('drive_again')
   end
-  branch.state = branch.state == 'confirming' and 'confirmed' or 'cancelled'
-  branch.parked = nil
-  branch.since = nil
-  branch.ongoing = nil
-  branch.unhandled = nil
+  finish(branch)
   note(branch.state, ordinal_text(drive.place), 'after', duration(branch, current))
   -- A newer claim is its holder's to close: its handler may still run (I4).
   if current then
@@ -1984,33 +2032,90 @@ local function operate()
   if not record then
     refuse('not_found')
   end
-  local wanted = {}
-  for _, place in ipairs(asked) do
-    if not record.branches[place] then
-      refuse('no_such_branch', place)
-    end
-    wanted[place] = true
-  end
-  local names, count = {}, 0
-  for place, branch in ipairs(record.branches) do
-    if branch.parked and (#asked == 0 or wanted[place]) then
-      due_afresh(branch)
-      note('redriven', ordinal_text(place))
-      names[branch.participant] = true
-      count = count + 1
-    end
-  end
-  if count == 0 then
-    refuse('not_parked')
-  end
-  for _, name in ipairs(sorted_names(names)) do
-    ring(name)
-  end
-  due_earlier(now)
-  return { 'ok', count }
+  return { 'ok', #set_going(asked) }
 end
 
 OPERATIONS.redrive = { quick = quick, operate = operate, leave = leave }
+end
+do
+local quick, leave
+-- Makes an operator's change, and keeps who made it and why.
+
+local AUDIT_BRANCHES_MAX = 100
+
+-- What changed, for the transaction's history and for the audit of its shard.
+local function keep(by, why, what, ...)
+  note('operator', by, what .. ':', why)
+  local key = key_of('audit')
+  if key then
+    write('stream', audit_entry(key, by, why, 'gid', GID, ...))
+  end
+end
+
+local CHANGES = {}
+
+function CHANGES.cancel(by, why)
+  if record.decision == 'confirm' then
+    refuse('would_flip', 'confirm')
+  end
+  local changed = 0
+  if not record.decision then
+    keep(by, why, 'cancelled', 'changed', 'cancelled')
+    make_decision('cancel', 'operator', by)
+    changed = 1
+  end
+  return { 'ok', changed, record.decision, record.reason, record.decided_by, record.decided_at }
+end
+
+function CHANGES.redrive(by, why)
+  local asked = take_list(take_number)
+  if not record.decision then
+    refuse('not_decided')
+  end
+  local going = set_going(asked)
+  local places = {}
+  for place = 1, math.min(#going, AUDIT_BRANCHES_MAX) do
+    places[place] = ordinal_text(going[place])
+  end
+  keep(by, why, 'retried', 'changed', 'retried', 'branches', table.concat(places, ' '), 'count', #going)
+  return { 'ok', #going }
+end
+
+-- A claim the branch may have had stays as it is: whoever holds it finds the branch final when it reports.
+function CHANGES.resolve(by, why)
+  local place, direction = take_number(), take()
+  if not record.decision then
+    refuse('not_decided')
+  end
+  local branch = record.branches[place]
+  if not branch then
+    refuse('no_such_branch', place)
+  end
+  if DIRECTION[branch.state] ~= direction then
+    refuse('wrong_direction', place)
+  end
+  if FINAL[branch.state] then
+    return { 'ok', 0, record.state }
+  end
+  if leased_until(branch) then
+    refuse('branch_leased', place)
+  end
+  finish(branch)
+  local ordinal = ordinal_text(place)
+  keep(by, why, 'resolved ' .. ordinal .. ' as ' .. branch.state, 'changed', 'resolved', 'branch', ordinal, 'direction', direction)
+  settle()
+  return { 'ok', 1, record.state }
+end
+
+local function operate()
+  local by, why, change = take(), take(), take()
+  if not record then
+    refuse('not_found')
+  end
+  return CHANGES[change](by, why)
+end
+
+OPERATIONS.operate = { quick = quick, operate = operate, leave = leave }
 end
 -- Runs the steps of the call one by one. Each writes what it did or nothing, and fails alone.
 
@@ -2159,6 +2264,34 @@ local function groups(keys)
   return strange
 end
 
+-- Pauses phase two of a participant or an action, or resumes it, and keeps who did and why. Answers with how many
+-- pauses it changed; nothing if there are as many as there may be.
+
+local PAUSES_MAX = 256
+
+local function pause(keys, arguments)
+  begin_call(keys, arguments)
+  read_clock()
+  local paused, audit = keys[6], keys[7]
+  local what, scope, by, why = take(), take(), take(), take()
+  local stands = redis.call('HEXISTS', paused, scope) == 1
+  if stands == (what == 'paused') then
+    return 0
+  end
+  if not stands and redis.call('HLEN', paused) >= PAUSES_MAX then
+    return false
+  end
+  -- Before anything else, because it fails where the audit is none.
+  redis.call(audit_entry(audit, by, why, 'changed', what, 'scope', scope))
+  if stands then
+    redis.call('HDEL', paused, scope)
+  else
+    redis.call('HSET', paused, scope, moment_text(now) .. ' by ' .. by .. ': ' .. why)
+  end
+  keep_time()
+  return 1
+end
+
 -- Writes what the namespace is on its first start, and answers with what it is (rule 17).
 
 local function namespace(keys, arguments)
@@ -2195,6 +2328,7 @@ local function try_all(key)
   try('HGETALL', key)
   try('HEXISTS', key, 'field')
   try('HDEL', key, 'other')
+  try('HLEN', key)
   try('TYPE', key)
   try('EXISTS', key)
   try('PEXPIREAT', key, '99999999999999')
@@ -2226,9 +2360,10 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_9602ce2c83392ccc_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_9602ce2c83392ccc_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9602ce2c83392ccc_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9602ce2c83392ccc_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9602ce2c83392ccc_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9602ce2c83392ccc_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_pause', callback = pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_cabd37a37534f6a7_rehearse', callback = rehearse, flags = { 'allow-oom' } }
