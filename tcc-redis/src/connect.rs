@@ -225,7 +225,7 @@ impl RedisStoreBuilder {
         Ok(RedisStore::new(link))
     }
 
-    fn settings(self) -> Result<Settings, StoreError> {
+    pub(crate) fn settings(self) -> Result<Settings, StoreError> {
         let refused = |message: String| StoreError::new(StoreErrorKind::Misconfigured, message);
         let client = Client::open(self.url.as_str()).map_err(|error| {
             refused(

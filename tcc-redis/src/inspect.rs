@@ -75,6 +75,14 @@ impl Inspector {
         self.scored(shard, "due", max).await
     }
 
+    /// What the server's clock says, in which processes are heard; that of a shard never goes back, and may be ahead.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn server_time(&self) -> Result<Timestamp, StoreError> {
+        crate::operator::server_time(&self.link).await.map(Timestamp::from_millis)
+    }
+
     /// Processes that listen or listened, and when each was last heard.
     ///
     /// # Errors

@@ -19,9 +19,11 @@
 //!
 #![doc = include_str!("layout.md")]
 
+mod attach;
 mod check;
 mod codec;
 mod connect;
+mod cursor;
 mod hints;
 mod history;
 mod inspect;
@@ -39,9 +41,10 @@ mod trouble;
 
 pub use check::{CheckCursor, CheckPage, Checked, Finding, FindingKind};
 pub use connect::RedisStoreBuilder;
+pub use cursor::{Cursor, InvalidCursor};
 pub use history::History;
 pub use inspect::{Inspector, Waiting};
-pub use listing::{Counts, Cursor, Filter, Index, Page, Row};
+pub use listing::{Counts, Filter, Index, Page, Row};
 pub use preflight::{Durability, Risk, Warning, WarningKind};
 #[cfg(feature = "testing")]
 #[doc(hidden)]

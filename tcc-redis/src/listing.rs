@@ -10,6 +10,7 @@ use tcc_core::{
 };
 
 use crate::{
+    cursor::Cursor,
     inspect::Inspector,
     outline,
     place::{self, Member, Place},
@@ -114,15 +115,6 @@ pub struct Page {
     pub looked: usize,
     /// Where the next page begins; nothing at the end.
     pub next: Option<Cursor>,
-}
-
-/// A place in a list.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor {
-    /// Whether what has outlived its first timer is listed, and only the rest is left.
-    young: bool,
-    /// By shard.
-    places: Vec<Place>,
 }
 
 /// How much a shard holds. Each number is an index's own, and costs the same however large it is.

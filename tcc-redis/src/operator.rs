@@ -134,7 +134,7 @@ fn entry(fields: &BTreeMap<&str, &str>) -> Option<AuditEntry> {
     Some(AuditEntry { at, by: field("by")?.parse().ok()?, why: field("why")?.parse().ok()?, changed })
 }
 
-async fn server_time(link: &Link) -> Result<u64, StoreError> {
+pub(crate) async fn server_time(link: &Link) -> Result<u64, StoreError> {
     let (seconds, micros): (u64, u64) = link.read(&redis::cmd("TIME")).await?;
     Ok(seconds * 1_000 + micros / 1_000)
 }
