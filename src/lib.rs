@@ -165,3 +165,6 @@ pub use tcc_macros::{participant, transaction};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+mod book;
