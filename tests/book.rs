@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tcc::{Config, RetryPolicy};
+use tcc::{ActionPolicy, Config, RetryPolicy};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// Folders within the book.
@@ -277,4 +277,15 @@ fn times_and_limits_are_the_defaults() {
     assert!(patience && read("docs/src/alarms/redis-unreachable.md").contains("pursued for 30 seconds"));
     let sweeps = config.sweep_interval == Duration::from_millis(500);
     assert!(sweeps && read("docs/src/alarms/overdue.md").contains("sweeps twice a second"));
+
+    let (policy, page) = (format!("{:?}", ActionPolicy::new()), read("docs/src/participant.md"));
+    for (default, told) in [
+        ("timeout: 5s, ", "| `timeout` | 5 s |"),
+        ("hard_limit: 60s, ", "| `hard_limit` | 60 s |"),
+        ("phase_timeout: 30s, ", "| `phase_timeout` | 30 s |"),
+        ("ongoing_limit: 3600s, ", "| `ongoing_limit` | 1 h |"),
+        ("max: 20, base: 100ms, cap: 60s", "| 20, 100 ms, 60 s |"),
+    ] {
+        assert!(policy.contains(default) && page.contains(told), "{told} in {policy}");
+    }
 }
