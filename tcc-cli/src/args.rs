@@ -29,6 +29,7 @@ Exit codes: 0 done, 1 doctor found something or part of a bulk change failed, 2 
 
 /// How Redis is reached.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
     /// Redis: redis://user:password@host:port/db
     #[arg(
@@ -49,6 +50,7 @@ pub(crate) struct ConnectionArgs {
 
 /// How answers look.
 #[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct LookArgs {
     /// Form of the answer
     #[arg(long, short, global = true, env = "TCC_OUTPUT", value_enum, default_value_t = Form::Table)]
@@ -56,8 +58,8 @@ pub(crate) struct LookArgs {
     /// When to colour; NO_COLOR is heeded by auto
     #[arg(long, global = true, env = "TCC_COLOR", value_enum, default_value_t = Colour::Auto)]
     pub(crate) color: Colour,
-    /// Columns of a table; the terminal's unless set, and 80 where there is none
-    #[arg(long, global = true, env = "COLUMNS", value_name = "COLUMNS")]
+    /// Columns of a table; those of COLUMNS or the terminal unless set, and 80 where there is neither
+    #[arg(long, global = true, value_name = "COLUMNS")]
     pub(crate) width: Option<u16>,
 }
 
@@ -125,7 +127,7 @@ pub(crate) enum Command {
 /// Which transactions.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Filter {
-    /// Only those that do not go on: parked, overdue, or unreadable
+    /// Only those that need somebody to go on: parked, unreadable, paused, hostless or overdue
     #[arg(long)]
     pub(crate) stuck: bool,
     /// Only those that wait for an operator
@@ -202,7 +204,7 @@ pub(crate) struct Why {
     /// Why; recorded with the change
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
-    /// Who; recorded with the change [default: user@host]
+    /// Who; recorded with the change. Unless said, user@host
     #[arg(long, env = "TCC_OPERATOR", value_name = "NAME")]
     pub(crate) who: Option<String>,
 }

@@ -70,8 +70,17 @@ impl fmt::Display for Failure {
         match self {
             Self::Closed => f.write_str("the output was closed"),
             Self::Output(error) => write!(f, "the output cannot be written: {error}"),
-            Self::Store(error) => chain(f, error),
-            Self::Refused { gid, refusal } => write!(f, "{gid}: {refusal}"),
+            Self::Store(error) => {
+                chain(f, error)?;
+                // Inside a function, Redis does not say which command it denies.
+                if error.kind() == StoreErrorKind::Misconfigured
+                    && error.to_string().contains("denies this user")
+                {
+                    f.write_str("; `tccctl acl` prints what is needed")?;
+                }
+                Ok(())
+            }
+            Self::Refused { gid, refusal } => write!(f, "{gid}: {refusal}; see `tccctl show {gid}`"),
             Self::Said { words, .. } => f.write_str(words),
         }
     }

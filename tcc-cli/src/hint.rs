@@ -1,8 +1,10 @@
 //! The next command, named.
 
+use std::{env, sync::OnceLock};
+
 use serde::Serialize;
 
-use crate::output::text::quoted;
+use crate::{args::ConnectionArgs, output::text::quoted};
 
 /// What stands for the operator's own words in a command that a hint names.
 const REASON: &str = "...";
@@ -35,11 +37,28 @@ impl Hint {
     }
 }
 
-/// The command as it is typed. What this one was told by flags and not by the environment, it does not repeat: a URL
-/// may hold a password.
+/// Flags that another command needs as well to find the same transactions.
+static FLAGS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Says how this process was called. What the environment says, the next command is told as well; a URL that may hold
+/// a password is not repeated.
+pub(crate) fn called_with(args: &ConnectionArgs) {
+    let said = |name: &str, default: &str| env::var(name).unwrap_or_else(|_| default.to_owned());
+    let mut flags = Vec::new();
+    if args.url != said("REDIS_URL", "redis://127.0.0.1/") && !args.url.contains('@') {
+        flags.extend(["--url".to_owned(), args.url.clone()]);
+    }
+    if args.namespace.as_str() != said("TCC_NAMESPACE", "tcc") {
+        flags.extend(["--namespace".to_owned(), args.namespace.to_string()]);
+    }
+    let _ = FLAGS.set(flags);
+}
+
+/// The command as it is typed.
 fn command(arguments: &[&str], changes: bool) -> String {
-    let words =
-        arguments.iter().copied().chain(changes.then_some(["--reason", REASON]).into_iter().flatten());
+    let reason = changes.then_some(["--reason", REASON]).into_iter().flatten();
+    let flags = FLAGS.get().into_iter().flatten().map(String::as_str);
+    let words = flags.chain(arguments.iter().copied()).chain(reason);
     std::iter::once("tccctl".to_owned()).chain(words.map(quoted)).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,6 +1,6 @@
 //! Finding the transaction that is meant, by its id or how it begins.
 
-use std::io::BufRead;
+use std::io::{BufRead, Read};
 
 use tcc_core::{Gid, store::Store};
 use tcc_redis::RedisStore;
@@ -9,6 +9,8 @@ use crate::exit::{Code, Failure, Outcome};
 
 /// Ids named when several begin alike.
 const NAMED_MAX: usize = 10;
+/// Of standard input, for each id, on average.
+const LINE_BYTES_MAX: u64 = 1_024;
 
 /// The id that is meant: a whole one as it is, a beginning if one open transaction has it.
 pub(crate) async fn gid(store: &RedisStore, text: &str) -> Outcome<Gid> {
@@ -50,7 +52,8 @@ pub(crate) async fn gids(store: &RedisStore, texts: &[String], max: usize) -> Ou
     let mut wanted: Vec<String> = Vec::new();
     for text in texts {
         if text == "-" {
-            for line in std::io::stdin().lock().lines().take(max + 1) {
+            let input = std::io::stdin().lock().take((max as u64 + 1) * LINE_BYTES_MAX);
+            for line in input.lines().take(max + 1) {
                 let line =
                     line.map_err(|error| Failure::said(Code::Other, format!("standard input: {error}")))?;
                 wanted.extend(line.split_whitespace().next().map(str::to_owned));

@@ -31,6 +31,7 @@ use crate::{
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let mut screen = Screen::new(&cli.look);
+    hint::called_with(&cli.connection);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(run(&cli, &mut screen)),

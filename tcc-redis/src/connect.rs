@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) call_timeout: Duration,
     pub(crate) history: History,
     pub(crate) given_time: Option<GivenTime>,
+    /// Taken as it is, by a tool: nothing is looked at but its schema.
+    pub(crate) attached: bool,
 }
 
 impl Settings {
@@ -115,6 +117,7 @@ pub struct RedisStoreBuilder {
     call_timeout: Duration,
     history: History,
     given_time: Option<GivenTime>,
+    attached: bool,
     #[cfg(feature = "testing")]
     frozen: Option<std::path::PathBuf>,
 }
@@ -143,6 +146,7 @@ impl RedisStoreBuilder {
             call_timeout: Duration::from_secs(3),
             history: History::default(),
             given_time: None,
+            attached: false,
             #[cfg(feature = "testing")]
             frozen: None,
         }
@@ -194,6 +198,11 @@ impl RedisStoreBuilder {
     /// Sets how much of each transaction's history is kept. Default: the latest 64 entries.
     pub fn history(mut self, history: History) -> Self {
         self.history = history;
+        self
+    }
+
+    pub(crate) fn attached(mut self) -> Self {
+        self.attached = true;
         self
     }
 
@@ -264,6 +273,7 @@ impl RedisStoreBuilder {
             call_timeout: self.call_timeout,
             history: self.history,
             given_time: self.given_time,
+            attached: self.attached,
         })
     }
 }

@@ -15,6 +15,7 @@ use tcc_core::{
 use crate::{
     codec::reply::Values,
     connect::{Call, Settings, is_unknown_function, load},
+    keys::Keys,
     scripts::Function,
     trouble::store_error,
 };
@@ -95,6 +96,9 @@ pub(crate) async fn check(
     connection: &mut MultiplexedConnection,
     settings: &Settings,
 ) -> Result<Vec<Warning>, StoreError> {
+    if settings.attached {
+        return Ok(Vec::new());
+    }
     let mut look = Look { info: info(connection).await?, config: None, warnings: Vec::new() };
     features(connection, &look).await?;
     if matches!(look.info("role"), "slave" | "replica") {
@@ -216,12 +220,7 @@ async fn namespace(connection: &mut MultiplexedConnection, settings: &Settings) 
     let unreadable = |_| refused(format!("`{}` cannot be read; see it with HGETALL", keys.of(0, "meta")));
     let schema: u32 = found.text().map_err(unreadable)?.parse().unwrap_or(u32::MAX);
     let shards: u32 = found.text().map_err(unreadable)?.parse().unwrap_or(u32::MAX);
-    if schema > SCHEMA {
-        return Err(refused(format!(
-            "namespace `{}` was written by a newer version (schema {schema}, this one knows {SCHEMA}); upgrade this process",
-            keys.namespace()
-        )));
-    }
+    check_schema(keys, schema)?;
     if shards != u32::from(keys.shards()) {
         return Err(refused(format!(
             "namespace `{}` has {shards} shards, and this process is configured for {}; set `.shards({shards})`, or \
@@ -231,6 +230,16 @@ async fn namespace(connection: &mut MultiplexedConnection, settings: &Settings) 
         )));
     }
     Ok(())
+}
+
+pub(crate) fn check_schema(keys: &Keys, schema: u32) -> Result<(), StoreError> {
+    if schema <= SCHEMA {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "namespace `{}` was written by a newer version (schema {schema}, this one knows {SCHEMA}); upgrade this process",
+        keys.namespace()
+    )))
 }
 
 #[allow(clippy::disallowed_methods, reason = "compared with the server's clock, for a warning")]

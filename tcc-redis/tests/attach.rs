@@ -2,7 +2,10 @@
 
 mod support;
 
-use support::server::{Server, ask};
+use support::{
+    server::{Server, ask},
+    story::{STOCK, Story},
+};
 use tcc_core::{
     Gid, Timestamp,
     store::{Store, StoreErrorKind},
@@ -30,6 +33,23 @@ async fn a_tool_takes_a_namespace_as_it_is_and_makes_none() {
 }
 
 #[tokio::test]
+async fn what_takes_no_writes_is_seen_all_the_same() {
+    let server = Server::volatile().await;
+    let service =
+        RedisStore::builder(server.url()).durability(Durability::Volatile).connect().await.expect("a store");
+    let story = Story::new(&service, 1);
+    story.register(&[STOCK]).await;
+    let mut raw = server.raw().await;
+    let () = ask(&mut raw, &["CONFIG", "SET", "min-replicas-to-write", "1"]).await;
+    let tool = RedisStore::builder(server.url()).attach().await.expect("a store");
+    tool.load(&story.gid).await.expect("an answer").expect("a record");
+    tool.now(0).await.expect("the time");
+    assert_eq!(tool.open(0, None, 10).await.expect("open ones"), [story.gid.clone()][..]);
+    let refused = Story { store: &tool, gid: story.gid, key: None, lease_ms: 1 }.sweep().await;
+    assert_eq!(refused.expect_err("no write").kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test]
 async fn a_newer_namespace_is_refused_by_its_schema() {
     let server = Server::volatile().await;
     let mut raw = server.raw().await;
@@ -38,5 +58,10 @@ async fn a_newer_namespace_is_refused_by_its_schema() {
         let newer = RedisStore::builder(server.url()).attach().await.expect_err("a newer schema");
         assert_eq!(newer.kind(), StoreErrorKind::Misconfigured);
         assert!(newer.to_string().contains("newer version (schema 99"), "{newer}");
+    }
+    for (schema, shards) in [("1", "0"), ("1", "65"), ("1", "some"), ("one", "1")] {
+        let _: i64 = ask(&mut raw, &["HSET", "{tcc:00}:meta", "schema", schema, "shards", shards]).await;
+        let strange = RedisStore::builder(server.url()).attach().await.expect_err("a strange namespace");
+        assert_eq!(strange.kind(), StoreErrorKind::Misconfigured, "{strange}");
     }
 }

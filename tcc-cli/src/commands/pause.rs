@@ -8,6 +8,7 @@ use crate::{
     args::{Form, PauseArgs},
     connect,
     exit::{Code, Outcome},
+    hint::Hint,
     operator::Operator,
     output::{
         Screen,
@@ -51,13 +52,9 @@ pub(crate) async fn pause(store: &RedisStore, screen: &mut Screen, args: &PauseA
             format!("{} is paused already; that pause stands, with its reason", args.scope),
         );
     }
-    screen.say(
-        Tone::Faint,
-        format!(
-            "its confirms and cancels wait for: tccctl resume {} --reason ...; handlers that run go on",
-            args.scope
-        ),
-    );
+    let scope = args.scope.to_string();
+    let hint = Hint::changing("", &["resume", &scope]).command;
+    screen.say(Tone::Faint, format!("its confirms and cancels wait for: {hint}; handlers that run go on"));
     Ok(Code::Done)
 }
 

@@ -23,7 +23,7 @@ use crate::{
         Screen,
         paint::Tone,
         table::{Cell, Kind, Table},
-        text::{between, clean, wrap},
+        text::{between, clean, duration, wrap},
     },
     situation::Situation,
     timeline::{self, Event},
@@ -117,12 +117,13 @@ async fn follow(
         screen.line(id)?;
     }
     loop {
-        for event in &detail.events {
-            // A transaction's lines carry their moments; the same line twice in a millisecond tells nothing more.
-            if told.insert(format!("{} {}", event.at, event.what)) {
-                happened(screen, gid, event)?;
-            }
+        // A line carries its moment; the same twice in a millisecond tells nothing more.
+        let line = |event: &Event| format!("{} {}", event.at, event.what);
+        for event in detail.events.iter().filter(|event| !told.contains(&line(event))) {
+            happened(screen, gid, event)?;
         }
+        // What the history has dropped does not come back.
+        told = detail.events.iter().map(line).collect();
         screen.flush()?;
         let waits =
             matches!(detail.summary.situation, Situation::Over | Situation::Parked | Situation::Unreadable);
@@ -130,7 +131,7 @@ async fn follow(
             break;
         }
         if started.elapsed() >= args.for_at_most {
-            screen.say(Tone::Warning, format!("{gid} is not over after {:?}", args.for_at_most));
+            screen.say(Tone::Warning, format!("{gid} is not over after {}", duration(args.for_at_most)));
             break;
         }
         tokio::time::sleep(LOOK_EVERY).await;

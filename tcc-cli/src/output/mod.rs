@@ -44,7 +44,9 @@ struct Document<'a, T> {
 impl Screen {
     pub(crate) fn new(look: &LookArgs) -> Self {
         let terminal = || terminal_size::terminal_size_of(io::stdout()).map(|(columns, _)| columns.0);
-        let width = look.width.or_else(terminal).map_or(WIDTH, usize::from);
+        // Shells keep this one as they like: what is no number says nothing.
+        let columns = || std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+        let width = look.width.or_else(columns).or_else(terminal).map_or(WIDTH, usize::from);
         Self {
             form: look.output,
             width: width.max(WIDTH_LEAST),

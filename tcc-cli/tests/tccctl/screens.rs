@@ -183,6 +183,9 @@ async fn colour_and_width_follow_flags_and_environment() {
     let wide = list(stage.ctl.clone().with("COLUMNS", "120")).await;
     assert_eq!(wide, stage.ctl.done(&["list", "--width", "120"]).await.data);
     assert_ne!(wide, plain);
+    for nonsense in ["", "wide", "-1"] {
+        assert_eq!(list(stage.ctl.clone().with("COLUMNS", nonsense)).await, plain);
+    }
     let coloured = list(stage.ctl.clone().with("TCC_COLOR", "always")).await;
     assert!(coloured.contains("\u{1b}["));
     let flag_wins = stage.ctl.clone().with("TCC_COLOR", "always").with("COLUMNS", "120");
@@ -232,4 +235,22 @@ async fn every_answer_is_as_the_schema_says() {
         crate::ctl::check(&document);
         assert_eq!(document["kind"], kind);
     }
+}
+
+/// `script`, of Debian's essential packages, gives it a terminal.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_terminal_gets_colour_and_its_whole_width() {
+    let stage = stage().await;
+    let ctl = stage.ctl.clone().with("TERM", "xterm");
+    let on_terminal = async |ctl: &Ctl| {
+        let said = ctl.typed("script -qec 'stty cols 110 rows 40; tccctl list' /dev/null").await;
+        assert_eq!(said.code, 0, "{said:?}");
+        said.data.replace("\r\n", "\n")
+    };
+    let expected = stage.ctl.done(&["list", "--width", "110", "--color", "always"]).await.data;
+    assert_eq!(on_terminal(&ctl).await, expected);
+    let plain = stage.ctl.done(&["list", "--width", "110", "--color", "never"]).await.data;
+    assert_eq!(on_terminal(&ctl.clone().with("NO_COLOR", "1")).await, plain);
+    assert_eq!(on_terminal(&ctl.clone().with("TERM", "dumb")).await, plain);
 }

@@ -3,13 +3,16 @@
 
 use serde_json::Value;
 use tcc_core::{
-    Gid,
+    Gid, Presence, Timestamp,
     machine::{Close, CloseDrive, How},
     record::{Direction, Known, TransactionState},
+    store::Store,
 };
+use tcc_redis::{Durability, RedisStore};
 
 use crate::{
-    server::ask,
+    ctl::Ctl,
+    server::{Server, ask},
     shop::{Mood, Moods, Scene, action},
     story::{PAY, STOCK, Story, succeeded},
 };
@@ -107,12 +110,13 @@ async fn one_that_is_tried_again_is_waited_for() {
     story.register(&[STOCK]).await;
     let drives = story.decide(Direction::Confirm, &[(1, Some(succeeded()))], &[1]).await;
     let (ordinal, epoch, direction) = (drives[0].ordinal, drives[0].epoch, drives[0].direction);
-    let how = How::Failed { after_ms: 3_000, error: "the warehouse does not answer".into() };
+    let how = How::Failed { after_ms: 600_000, error: "the warehouse does not answer".into() };
     story.apply(Close { drives: vec![CloseDrive { ordinal, epoch, direction, how }] }).await;
     let _process = scene.host("shop-2", &Moods::new(Mood::Well)).await;
     let command = named(&scene, &story.gid, "retrying", "tried again by itself").await;
     let detail = shown(&scene, &story.gid).await;
     assert_eq!(detail["branches"][0]["error"], "the warehouse does not answer");
+    scene.wait(600_000).await;
     type_it(&scene, &command).await;
     scene.until_state(&story.gid, TransactionState::Confirmed).await;
 }
@@ -256,4 +260,94 @@ async fn branches_parked_for_different_reasons_are_told_one_by_one() {
     let command = named(&scene, &story.gid, "parked", "its handler gave up on 02").await;
     type_it(&scene, &command).await;
     scene.until_state(&story.gid, TransactionState::Confirmed).await;
+}
+
+#[tokio::test]
+async fn a_decided_one_that_nobody_looks_at_goes_on_when_a_process_sweeps() {
+    let scene = Scene::new().await;
+    let gid = decided(&scene, 1, STOCK).await;
+    // It is heard, and does nothing: it hangs, or its sweeper is dead.
+    let presence = Presence {
+        process: "shop-1".parse().unwrap(),
+        actions: vec![STOCK.parse().unwrap()],
+        version: "0.1.0".into(),
+        heard_at: Timestamp::from_millis(0),
+    };
+    scene.store.announce(&presence).await.unwrap();
+    named(&scene, &gid, "underway", "by itself").await;
+    scene.wait(120_000).await;
+    let command = named(&scene, &gid, "overdue", "no process sweeps").await;
+    let _process = scene.host("shop-2", &Moods::new(Mood::Well)).await;
+    type_it(&scene, &command).await;
+    scene.until_state(&gid, TransactionState::Confirmed).await;
+}
+
+#[tokio::test]
+async fn one_that_is_followed_is_told_line_by_line_until_it_ends_or_waits() {
+    let scene = Scene::new().await;
+    let moods = Moods::new(Mood::Fails);
+    let _process = scene.host("shop-1", &moods).await;
+    let gid = decided(&scene, 1, STOCK).await;
+    let follow = ["show", gid.as_str(), "--follow", "-o", "jsonl"];
+    let parked = scene.ctl.run(&follow).await;
+    assert_eq!(parked.code, 1, "it waits for an operator: {parked:?}");
+    moods.set(Mood::Well);
+    scene.ctl.done(&["retry", gid.as_str(), "--reason", "x"]).await;
+    let ended = scene.ctl.done(&follow).await;
+    for said in [parked, ended] {
+        let lines: Vec<Value> = said.data.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        lines.iter().for_each(crate::ctl::check);
+        let (last, events) = lines.split_last().unwrap();
+        assert_eq!(last["kind"], "transaction_detail");
+        let told: Vec<&Value> = events.iter().map(|event| &event["what"]).collect();
+        let kept: Vec<&Value> =
+            last["events"].as_array().unwrap().iter().map(|event| &event["what"]).collect();
+        assert_eq!(told, kept, "each event once, in order");
+    }
+    // Nobody hosts it: it is not over when the time is.
+    let hostless = decided(&scene, 2, "mail.book@1").await;
+    let said = scene.ctl.run(&["show", hostless.as_str(), "--follow", "--for", "0s", "-o", "json"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.words.contains("is not over after 0s"), "{said:?}");
+    crate::ctl::check(&serde_json::from_str(&said.data).unwrap());
+}
+
+#[tokio::test]
+async fn a_hint_names_the_flags_that_it_needs() {
+    let server = Server::volatile().await;
+    let store =
+        RedisStore::builder(server.url()).namespace("shop").shards(3).durability(Durability::Volatile);
+    let store = store.connect().await.unwrap();
+    let mut story = Story::new(&store, 1);
+    story.gid = Gid::new(Timestamp::from_millis(1_795_000_000_000), 7, 2);
+    story.register(&[STOCK]).await;
+    let gid = story.gid.as_str();
+    let by_flags = Ctl::new("redis://nowhere.invalid/");
+    let url = server.url();
+    let flags = ["--url", &url, "--namespace", "shop"];
+    let detail = by_flags.json(&[&flags[..], &["show", &gid[..12]]].concat()).await;
+    let command = detail["hint"]["command"].as_str().unwrap();
+    assert_eq!(command, format!("tccctl --url {url} --namespace shop cancel {gid} --reason ..."));
+    by_flags.done(&[&flags[..], &["pause", "pay", "--reason", "x"]].concat()).await;
+    let said = by_flags.typed(command).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let by_environment = Ctl::new(&url).with("TCC_NAMESPACE", "shop");
+    let detail = by_environment.json(&["show", gid]).await;
+    assert_eq!(detail["hint"]["command"], format!("tccctl show {gid} --follow"));
+    // All shards answer as one.
+    let listed = by_environment.json(&["list"]).await;
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    assert_eq!(by_environment.json(&["stats"]).await["shards"], 3);
+    let audit = by_environment.json(&["audit"]).await;
+    assert_eq!(
+        (&audit["items"][0]["gid"], &audit["items"][1]["scope"]),
+        (&gid.into(), &"pay".into()),
+        "newest first"
+    );
+    let doctor = by_environment.run(&["doctor", "--durability", "volatile"]).await;
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+    let secret = format!("redis://default:secret@127.0.0.1:{}/", server.port());
+    let () = ask(&mut server.raw().await, &["CONFIG", "SET", "requirepass", "secret"]).await;
+    let said = by_flags.done(&["--url", &secret, "--namespace", "shop", "show", gid]).await;
+    assert!(!said.data.contains("secret") && !said.words.contains("secret"), "{said:?}");
 }
