@@ -68,6 +68,7 @@ impl Inventory {
             .store(RedisStore::connect(url).await.unwrap())
             .process(process.parse().unwrap())
             .lease(Duration::from_secs(2))
+            .drive_lease(Duration::from_secs(2))
             .sweep_interval(Duration::from_millis(20))
             .grace(short)
             .participant(self.clone())
