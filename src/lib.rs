@@ -169,10 +169,13 @@ pub use tcc_macros::{participant, transaction};
 
 /// So is that of the guides.
 #[cfg(all(doctest, feature = "webhook"))]
-#[doc = include_str!("../docs/alarms.md")]
+#[doc = include_str!("../docs/src/being-told.md")]
 struct Alarms;
 
 /// The code in README is compiled and run like any other.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+mod book;

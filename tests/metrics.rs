@@ -27,8 +27,8 @@ use tcc::{
     metrics::{METRICS, MetricKind},
 };
 
-const PAGE: &str = include_str!("../docs/metrics.md");
-const RULES: &str = include_str!("../docs/alerts.yml");
+const PAGE: &str = include_str!("../docs/src/metrics.md");
+const RULES: &str = include_str!("../docs/src/alerts.yml");
 
 fn table() -> String {
     let mut table = "| name | kind | unit | labels | what it says |\n|---|---|---|---|---|\n".to_owned();
@@ -46,7 +46,7 @@ fn table() -> String {
 #[test]
 fn the_page_of_the_guide_lists_what_the_code_says() {
     let table = table();
-    assert!(PAGE.contains(&table), "docs/metrics.md must hold this table:\n\n{table}");
+    assert!(PAGE.contains(&table), "docs/src/metrics.md must hold this table:\n\n{table}");
 }
 
 /// The labels of the metric a series belongs to: a histogram's have suffixes, and `le` or `quantile`.

@@ -179,7 +179,7 @@ impl Changes<'_> {
             Ok(applied) => applied,
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 let words = format!(
-                    "{gid} cannot be read: {error}. Mend the field, as docs/inspect-with-redis-cli.md tells, then: tccctl retry {gid} \
+                    "{gid} cannot be read: {error}. Mend the field, as docs/src/inspect-with-redis-cli.md tells, then: tccctl retry {gid} \
                      --reason ..."
                 );
                 return Err(Failure::said(Code::Unreadable, words));

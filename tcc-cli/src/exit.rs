@@ -1,4 +1,4 @@
-//! What can go wrong, and the exit code it ends with. `docs/tccctl.md` lists them.
+//! What can go wrong, and the exit code it ends with. `docs/src/tccctl.md` lists them.
 
 use std::{error::Error, fmt, io};
 

@@ -1,6 +1,6 @@
 //! `tccctl`: sees stuck transactions of the TCC framework in Redis, and puts them right.
 //!
-//! Data goes to standard output, words to standard error. `docs/tccctl.md` tells of formats and exit codes.
+//! Data goes to standard output, words to standard error. `docs/src/tccctl.md` tells of formats and exit codes.
 
 mod args;
 mod change;

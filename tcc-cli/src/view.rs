@@ -139,7 +139,7 @@ impl Summary {
             branches_parked: 0,
             what: why.to_owned(),
             hint: Some(Hint::changing(
-                "its record cannot be read: mend the field named, as docs/inspect-with-redis-cli.md tells, then have it looked at again",
+                "its record cannot be read: mend the field named, as docs/src/inspect-with-redis-cli.md tells, then have it looked at again",
                 &["retry", gid],
             )),
         }

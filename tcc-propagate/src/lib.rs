@@ -65,5 +65,5 @@ pub use refused::{GrpcCode, Refused};
 
 /// The code in the guide is compiled like any other.
 #[cfg(doctest)]
-#[doc = include_str!("../../docs/add-a-branch-to-an-axum-service.md")]
+#[doc = include_str!("../../docs/src/add-a-branch-to-an-axum-service.md")]
 struct Guide;

@@ -11,7 +11,7 @@
 //! # }
 //! ```
 //!
-//! Each alarm is a `POST` whose body is described in `docs/alarms.md`, with the headers
+//! Each alarm is a `POST` whose body is described in `docs/src/being-told.md`, with the headers
 //!
 //! - `tcc-alarm-id`: the alarm's id, the same whenever it is told again: receivers keep it to tell repetitions apart;
 //! - `tcc-signature`: `t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>" in hexadecimal>`, checked by [`verify`].

@@ -108,9 +108,9 @@ async fn a_parked_branch_is_told_once_although_the_receiver_refuses_twice_and_tw
     });
     assert_eq!(body, expected);
     let fields = body.as_object().expect("an object").keys().map(|field| format!("| `{field}` |"));
-    let guide = include_str!("../../docs/alarms.md").split("both. The body:").nth(1).expect("its table");
+    let guide = include_str!("../../docs/src/being-told.md").split("both. The body:").nth(1).expect("its table");
     let missing: Vec<String> = fields.filter(|row| !guide.contains(row.as_str())).collect();
-    assert!(missing.is_empty(), "docs/alarms.md does not tell of {missing:?}");
+    assert!(missing.is_empty(), "docs/src/being-told.md does not tell of {missing:?}");
     let rows = guide.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, body.as_object().map_or(0, |body| body.len()), "it tells of what is not there");
     assert!(body["since"].as_str().is_some_and(|since| since.ends_with('Z')) && body["age_ms"].is_u64());

@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod book;
 mod changes;
 mod ctl;
 mod doctor;
 mod errors;
 mod grants;
+mod page;
 mod scale;
 mod screens;
 #[allow(dead_code, reason = "shared with the tests of the store")]

@@ -1,5 +1,5 @@
 //! `list` and `stats` cost the same however many transactions there are. What Redis does for them is counted, because
-//! a time would be the machine's; `docs/tccctl.md` tells how to see the times.
+//! a time would be the machine's; `docs/src/tccctl.md` tells how to see the times.
 
 use std::{
     collections::BTreeMap,

@@ -12,8 +12,8 @@ use crate::{
     story::{STOCK, Story, succeeded},
 };
 
-const TCCCTL: &str = include_str!("../../../docs/tccctl.md");
-const REDIS_CLI: &str = include_str!("../../../docs/inspect-with-redis-cli.md");
+const TCCCTL: &str = include_str!("../../../docs/src/tccctl.md");
+const REDIS_CLI: &str = include_str!("../../../docs/src/inspect-with-redis-cli.md");
 
 /// The lines of a page that are to be typed.
 fn typed(page: &str) -> Vec<&str> {

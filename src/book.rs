@@ -1,0 +1,13 @@
+//! The Rust in the book (`docs/`) is compiled and run like any other. `tests/book.rs` sees that no page is left out.
+
+#[doc = include_str!("../docs/src/start.md")]
+struct Start;
+
+#[doc = include_str!("../docs/src/participant.md")]
+struct Participant;
+
+#[doc = include_str!("../docs/src/upgrading.md")]
+struct Upgrading;
+
+#[doc = include_str!("../docs/src/durability.md")]
+struct Durability;
