@@ -25,7 +25,9 @@ pub enum WebhookError {
     #[error("`{0}` is no http:// or https:// URL")]
     Url(String),
     /// The URL asks for encryption, and no client is given that speaks it.
-    #[error("an https:// URL needs a client that speaks TLS: enable a TLS feature of `reqwest` and pass its client by `client`")]
+    #[error(
+        "an https:// URL needs a client that speaks TLS: enable a TLS feature of `reqwest` and pass its client by `client`"
+    )]
     NoTls,
     /// The secret is too short to be one.
     #[error("the secret must have at least {SECRET_BYTES_MIN} bytes")]
@@ -187,8 +189,12 @@ impl Webhook {
         let request = request.header(ALARM_ID, id);
         let request = request.header(SIGNATURE, sign(&self.settings.secret, now.as_secs(), body));
         // The error's own text would repeat the URL.
-        let sent =
-            request.body(body.to_vec()).timeout(self.settings.timeout).send().await.map_err(|error| Untold::Silent(error.without_url()))?;
+        let sent = request
+            .body(body.to_vec())
+            .timeout(self.settings.timeout)
+            .send()
+            .await
+            .map_err(|error| Untold::Silent(error.without_url()))?;
         if sent.status().is_success() { Ok(()) } else { Err(Untold::Answered(sent.status())) }
     }
 }

@@ -108,7 +108,8 @@ async fn a_parked_branch_is_told_once_although_the_receiver_refuses_twice_and_tw
     });
     assert_eq!(body, expected);
     let fields = body.as_object().expect("an object").keys().map(|field| format!("| `{field}` |"));
-    let guide = include_str!("../../docs/src/being-told.md").split("both. The body:").nth(1).expect("its table");
+    let guide =
+        include_str!("../../docs/src/being-told.md").split("both. The body:").nth(1).expect("its table");
     let missing: Vec<String> = fields.filter(|row| !guide.contains(row.as_str())).collect();
     assert!(missing.is_empty(), "docs/src/being-told.md does not tell of {missing:?}");
     let rows = guide.lines().filter(|line| line.starts_with("| `")).count();
