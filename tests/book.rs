@@ -24,6 +24,11 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A text whose lines may break anywhere.
+fn words(path: &str) -> String {
+    read(path).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// Files below a folder with one of these endings, by their path.
 fn files(folder: &str, endings: &[&str]) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
@@ -264,21 +269,21 @@ fn times_and_limits_are_the_defaults() {
     let shortest = waits(0);
     let minutes = (shortest.as_secs() / 60, (2 * shortest).as_secs().div_ceil(60));
     assert_eq!((policy.attempts_max(), minutes), (20, (5, 11)));
-    let retries = read("docs/src/alarms/retries-growing.md");
+    let retries = words("docs/src/alarms/retries-growing.md");
     assert!(retries.contains("when 20 attempts have failed, between 5 and 11 minutes after the first"));
 
     let config = Config::default();
     assert!(retries.contains(&format!("{} groups a process", config.drives_max)));
     let day = config.retention == Duration::from_secs(24 * 3_600);
-    assert!(day && read("docs/src/guarantees.md").contains("24 h unless set"));
+    assert!(day && words("docs/src/guarantees.md").contains("24 h unless set"));
     let minutes = config.unhandled_limit == Duration::from_secs(600);
-    assert!(minutes && read("docs/src/alarms/unknown-action.md").contains("10 min unless set"));
+    assert!(minutes && words("docs/src/alarms/unknown-action.md").contains("10 min unless set"));
     let patience = config.decide_patience == Duration::from_secs(30);
-    assert!(patience && read("docs/src/alarms/redis-unreachable.md").contains("pursued for 30 seconds"));
+    assert!(patience && words("docs/src/alarms/redis-unreachable.md").contains("pursued for 30 seconds"));
     let sweeps = config.sweep_interval == Duration::from_millis(500);
-    assert!(sweeps && read("docs/src/alarms/overdue.md").contains("sweeps twice a second"));
+    assert!(sweeps && words("docs/src/alarms/overdue.md").contains("sweeps twice a second"));
 
-    let (policy, page) = (format!("{:?}", ActionPolicy::new()), read("docs/src/participant.md"));
+    let (policy, page) = (format!("{:?}", ActionPolicy::new()), words("docs/src/participant.md"));
     for (default, told) in [
         ("timeout: 5s, ", "| `timeout` | 5 s |"),
         ("hard_limit: 60s, ", "| `hard_limit` | 60 s |"),

@@ -142,7 +142,7 @@ pub trait Statements: Database {
 /// # assert_eq!(hold.left, 0);
 /// # runtime.transaction("sale").run(async |tx| Ok(InventoryTcc::new(tx).reserve("tea".into()).await?)).await.unwrap_err();
 /// # runtime.shutdown().await;
-/// # let phases: Vec<String> = sqlx::query_scalar("SELECT phase FROM tcc_fence ORDER BY gid").fetch_all(&pool).await?;
+/// # let phases: Vec<String> = sqlx::query_scalar("SELECT phase FROM tcc_fence ORDER BY phase").fetch_all(&pool).await?;
 /// # assert_eq!(phases, ["confirm", "empty"]);
 /// # Ok(())
 /// # }
