@@ -11,3 +11,10 @@ struct Upgrading;
 
 #[doc = include_str!("../docs/src/durability.md")]
 struct Durability;
+
+#[doc = include_str!("../docs/src/tracing.md")]
+struct Tracing;
+
+#[cfg(feature = "webhook")]
+#[doc = include_str!("../docs/src/being-told.md")]
+struct BeingTold;

@@ -167,11 +167,6 @@ pub use tcc_webhook as webhook;
 #[cfg(feature = "macros")]
 pub use tcc_macros::{participant, transaction};
 
-/// So is that of the guides.
-#[cfg(all(doctest, feature = "webhook"))]
-#[doc = include_str!("../docs/src/being-told.md")]
-struct Alarms;
-
 /// The code in README is compiled and run like any other.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
