@@ -13,10 +13,15 @@ pub const NAME: HeaderName = HeaderName::from_static("tcc-name");
 pub const CALL: HeaderName = HeaderName::from_static("tcc-call");
 /// What is left until the deadline, in milliseconds.
 pub const DEADLINE_MS: HeaderName = HeaderName::from_static("tcc-deadline-ms");
+/// The seal of the four above, where services share a [`ContextKey`](tcc_core::ContextKey).
+pub const SEAL: HeaderName = HeaderName::from_static("tcc-seal");
 /// The trace the call belongs to.
 pub const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 /// The branches made for the call.
 pub const BRANCHES: HeaderName = HeaderName::from_static("tcc-branches");
+
+/// All of a context but its trace.
+const PARTS: [HeaderName; 5] = [GID, NAME, CALL, DEADLINE_MS, SEAL];
 
 /// The longest any part of a context may be, in bytes: that of a name.
 pub const PART_BYTES_MAX: usize = NAME_BYTES_MAX;
@@ -84,12 +89,21 @@ pub fn write(call: &RemoteCall, headers: &mut HeaderMap) -> Result<(), NotRun> {
 
 /// Writes a context, in place of any that is there. A `traceparent` that is there stays.
 pub fn write_context(context: &CallContext, headers: &mut HeaderMap) {
-    let millis = u64::try_from(context.time_left.as_millis()).unwrap_or(u64::MAX);
-    let millis = millis.min(10_u64.pow(DEADLINE_DIGITS_MAX as u32) - 1);
     headers.insert(GID, text(context.gid.as_str()));
     headers.insert(NAME, text(context.name.as_str()));
     headers.insert(CALL, text(context.call.as_str()));
-    headers.insert(DEADLINE_MS, HeaderValue::from(millis));
+    headers.insert(DEADLINE_MS, HeaderValue::from(context.millis_left()));
+    match &context.seal {
+        Some(seal) => {
+            let mut value = text(&seal.to_string());
+            value.set_sensitive(true);
+            headers.insert(SEAL, value);
+        }
+        // One that is there is another context's.
+        None => {
+            headers.remove(SEAL);
+        }
+    }
     if let Some(trace_parent) = &context.trace_parent
         && !headers.contains_key(TRACE_PARENT)
     {
@@ -105,29 +119,32 @@ fn text(value: &str) -> HeaderValue {
 /// Takes every part of a context out, so that what is sent elsewhere tells nothing of the transaction. The trace is
 /// not the transaction's, and stays.
 pub fn strip(headers: &mut HeaderMap) {
-    for name in [GID, NAME, CALL, DEADLINE_MS] {
+    for name in PARTS {
         headers.remove(name);
     }
 }
 
-/// Reads a context. A `traceparent` that is none is left out, as its standard asks.
+/// Reads a context. A `traceparent` that is none is left out, as its standard asks. A seal is read, not checked: that is
+/// [`Runtime::join`](tcc_core::Runtime::join)'s.
 ///
 /// # Errors
 /// When there is none, or it cannot be taken as it is.
 pub fn read(headers: &HeaderMap) -> Result<CallContext, ContextError> {
-    if [GID, NAME, CALL, DEADLINE_MS].iter().all(|name| !headers.contains_key(name)) {
+    if PARTS.iter().all(|name| !headers.contains_key(name)) {
         return Err(ContextError::Absent);
     }
     let gid = parse(headers, GID)?;
     let name = parse(headers, NAME)?;
     let call = parse(headers, CALL)?;
     let time_left = Duration::from_millis(milliseconds(part(headers, &DEADLINE_MS)?)?);
+    let seal = if headers.contains_key(SEAL) { Some(parse(headers, SEAL)?) } else { None };
     if time_left.is_zero() {
         return Err(ContextError::Expired);
     }
     let trace_parent =
         one(headers, &TRACE_PARENT).and_then(|value| TraceParent::new(value.to_str().ok()?).ok());
-    Ok(CallContext::new(gid, name, call, time_left).with_trace_parent(trace_parent))
+    let context = CallContext::new(gid, name, call, time_left);
+    Ok(context.with_trace_parent(trace_parent).with_seal(seal))
 }
 
 fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {

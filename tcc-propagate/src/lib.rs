@@ -9,6 +9,7 @@
 //! | `tcc-name` | request | its name |
 //! | `tcc-call` | request | the id of the call, the same for every repetition of it |
 //! | `tcc-deadline-ms` | request | what is left until the transaction's deadline, in milliseconds |
+//! | `tcc-seal` | request | the seal of the four above, if the services share a key: 64 hexadecimal digits |
 //! | `traceparent` | request | the W3C trace, if there is one; carried as it is |
 //! | `tcc-branches` | answer | the branches made for the call, and their outcomes ([`CallAnswer`](tcc_core::CallAnswer)) |
 //!
@@ -35,6 +36,7 @@
 //! |---|---|---|
 //! | no context, a part of it missing, repeated or malformed | 400 | `INVALID_ARGUMENT` |
 //! | a part longer than it can be | 431 | `RESOURCE_EXHAUSTED` |
+//! | under a context key: no seal, or one that does not fit | 403 | `UNAUTHENTICATED` |
 //! | the deadline has passed | 504 | `DEADLINE_EXCEEDED` |
 //! | the store knows no such transaction: another store's, or forgotten | 404 | `NOT_FOUND` |
 //! | the transaction is decided | 409 | `FAILED_PRECONDITION` |
@@ -43,8 +45,28 @@
 //!
 //! A refusal carries no `tcc-branches`: an earlier sending of the same call may have made some.
 //!
-//! A context is not signed. Whoever can call a service can name any transaction whose id they know, and so make it cancel;
-//! they cannot make it confirm what its initiator did not hear of. Let only your own services call what joins.
+//! # Who is believed
+//!
+//! Without a key, whoever can call a service can name any transaction whose id they know, and so make it cancel; they
+//! cannot make it confirm what its initiator did not hear of. Give every runtime the same
+//! [`context_key`](tcc_core::RuntimeBuilder::context_key), and none joins what was made up or altered on its way:
+//!
+//! ```
+//! # async fn start(secret: Vec<u8>) -> Result<(), Box<dyn std::error::Error>> {
+//! let key = tcc_core::ContextKey::new(secret)?; // 32 random bytes or more, the same in every service
+//! let runtime = tcc_core::Runtime::builder().store(tcc_core::MemoryStore::new()).context_key(key).start().await?;
+//! # let _ = runtime;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! It needs no key at any layer. The refusal is 403 and not 401, because 401 has to name a way to log in, and clients
+//! and gateways answer it by asking a person or a token service for one; in gRPC it is `UNAUTHENTICATED`, because
+//! `PERMISSION_DENIED` is for callers that are known.
+//!
+//! A seal covers what names the call, and no more: not the request's body, not `traceparent`, which proxies rewrite, and
+//! not the answer. Whoever reads a sealed context on its way can send the same one again until the transaction is decided.
+//! So let services that join speak TLS, or be reached by your own services only, key or no key.
 
 #[cfg(feature = "axum")]
 pub mod axum;

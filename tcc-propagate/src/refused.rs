@@ -34,6 +34,7 @@ pub enum GrpcCode {
     FailedPrecondition = 9,
     Internal = 13,
     Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 impl Refused {
@@ -60,6 +61,11 @@ impl Refused {
             Self::Context(_) => (StatusCode::BAD_REQUEST, GrpcCode::InvalidArgument),
             Self::Join(JoinError::NotKnown(_)) => (StatusCode::NOT_FOUND, GrpcCode::NotFound),
             Self::Join(JoinError::Decided { .. }) => (StatusCode::CONFLICT, GrpcCode::FailedPrecondition),
+            // Not 401: it must name a way to log in, and whoever gets it asks a person or a token service for one. gRPC's
+            // `PERMISSION_DENIED` is for callers that are known.
+            Self::Join(JoinError::Unsealed(_) | JoinError::WrongSeal(_)) => {
+                (StatusCode::FORBIDDEN, GrpcCode::Unauthenticated)
+            }
             Self::Join(_) => (StatusCode::SERVICE_UNAVAILABLE, GrpcCode::Unavailable),
             Self::NoLayer => (StatusCode::INTERNAL_SERVER_ERROR, GrpcCode::Internal),
         }

@@ -41,6 +41,7 @@ impl From<Refused> for Status {
             GrpcCode::FailedPrecondition => Code::FailedPrecondition,
             GrpcCode::Internal => Code::Internal,
             GrpcCode::Unavailable => Code::Unavailable,
+            GrpcCode::Unauthenticated => Code::Unauthenticated,
         };
         Self::new(code, refused.to_string())
     }

@@ -14,7 +14,7 @@ use tcc::{
 };
 use tcc_propagate::{
     CallLayer, CallService, JoinLayer,
-    headers::{self, BRANCHES, DEADLINE_MS, GID},
+    headers::{self, BRANCHES, DEADLINE_MS, GID, SEAL},
     tonic::{InTransaction, joined},
 };
 use tonic::{
@@ -98,7 +98,10 @@ struct Shop {
 impl Shop {
     async fn open() -> Self {
         let store = MemoryStore::new();
-        let (front, stock, journal) = two(&store).await;
+        Self::over(store.clone(), two(&store).await).await
+    }
+
+    async fn over(store: MemoryStore, (front, stock, journal): (Runtime, Runtime, Journal)) -> Self {
         let client = serve_grpc(&stock, StockService).await;
         Self { store, journal, front, stock, client }
     }
@@ -252,6 +255,32 @@ async fn a_context_that_cannot_be_taken_is_refused_with_its_status_and_without_a
     shop.stock.shutdown().await;
     assert_eq!(sent(&good).await, Code::Unavailable);
     assert_eq!(shop.journal.count("try"), 1);
+}
+
+#[tokio::test]
+async fn with_a_context_key_what_was_altered_or_is_not_sealed_is_refused_and_registers_nothing() {
+    let store = MemoryStore::new();
+    let sealing = started(quick(&store).context_key(key(b'a')), quick(&store).context_key(key(b'a'))).await;
+    let shop = Shop::over(store, sealing).await;
+    let (open, call) = shop.begin().await;
+    let (other, other_call) = shop.begin().await;
+    let (mut good, mut others) = (http::HeaderMap::new(), http::HeaderMap::new());
+    headers::write(&call, &mut good).unwrap();
+    headers::write(&other_call, &mut others).unwrap();
+    let mut unsealed = good.clone();
+    unsealed.remove(SEAL);
+    let mut bad = altered(&good, other.gid(), &others[&SEAL]);
+    bad.push(unsealed);
+    for headers in bad {
+        let mut request = of("tea");
+        *request.metadata_mut() = MetadataMap::from_headers(headers.clone());
+        let status = shop.take(request).await.unwrap_err();
+        assert_eq!((status.code(), branches(status.metadata())), (Code::Unauthenticated, ""), "{headers:?}");
+    }
+    assert!(shop.store.records().iter().all(|record| record.branches.is_empty()));
+    shop.take(of("tea").in_transaction(&call)).await.unwrap();
+    open.commit().await.unwrap();
+    assert_eq!(shop.journal.counts(), (1, 1, 0));
 }
 
 #[tokio::test]

@@ -13,10 +13,12 @@ use std::{collections::BTreeMap, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use random::Random;
 use tcc::{CallAnswer, CallContext, CallId, Gid, Name, Ordinal, Timestamp, record::Seen};
-use tcc_propagate::headers::{self, BRANCHES, CALL, ContextError, DEADLINE_MS, GID, NAME, TRACE_PARENT};
+use tcc_propagate::headers::{
+    self, BRANCHES, CALL, ContextError, DEADLINE_MS, GID, NAME, SEAL, TRACE_PARENT,
+};
 
 const SETS: u64 = 100_000;
-const ALL: [HeaderName; 6] = [GID, NAME, CALL, DEADLINE_MS, TRACE_PARENT, BRANCHES];
+const ALL: [HeaderName; 7] = [GID, NAME, CALL, DEADLINE_MS, SEAL, TRACE_PARENT, BRANCHES];
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 fn pick<'a, T>(random: &mut Random, of: &'a [T]) -> &'a T {
@@ -32,7 +34,10 @@ fn good(random: &mut Random) -> HeaderMap {
     let left = Duration::from_millis(1 + random.next() % 10_u64.pow(1 + (random.next() % 12) as u32));
     let call = CallId::new(&call.join(".")).unwrap();
     let trace = (random.below(2) == 0).then(|| TRACE.parse().unwrap());
+    let seal: String = (0..64).map(|_| char::from(*pick(random, b"0123456789abcdef"))).collect();
+    let seal = (random.below(2) == 0).then(|| seal.parse().unwrap());
     let context = CallContext::new(gid, Name::new(&name).unwrap(), call, left).with_trace_parent(trace);
+    let context = context.with_seal(seal);
     let mut headers = HeaderMap::new();
     headers::write_context(&context, &mut headers);
     let seen = |random: &mut Random| *pick(random, &[Seen::Succeeded, Seen::Refused, Seen::Unknown]);
@@ -96,6 +101,8 @@ fn check_context(headers: &HeaderMap, context: &CallContext, set: u64) {
         }
         assert_eq!(came, again[&name].as_bytes(), "set {set}: {name}");
     }
+    let seals = headers.get_all(SEAL).iter().map(HeaderValue::as_bytes);
+    assert!(seals.eq(again.get(SEAL).map(HeaderValue::as_bytes)), "set {set}: {SEAL}");
     match again.get(TRACE_PARENT) {
         Some(trace) => assert_eq!(only(headers, &TRACE_PARENT), Some(trace.as_bytes()), "set {set}"),
         None => assert_ne!(only(headers, &TRACE_PARENT), Some(TRACE.as_bytes()), "set {set}"),

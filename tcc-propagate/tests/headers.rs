@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tcc::{CallAnswer, CallContext, CallId, Gid, Name, Ordinal, Timestamp, TraceParent, record::Seen};
 use tcc_propagate::{
     GrpcCode, Refused,
-    headers::{self, CALL, ContextError, DEADLINE_MS, GID, NAME, TRACE_PARENT},
+    headers::{self, CALL, ContextError, DEADLINE_MS, GID, NAME, SEAL, TRACE_PARENT},
 };
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -20,9 +20,14 @@ fn context() -> CallContext {
     CallContext::new(gid, name, call, Duration::from_millis(1_500))
 }
 
+fn seal() -> String {
+    "0123456789abcdef".repeat(4)
+}
+
 fn written() -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers::write_context(&context().with_trace_parent(Some(TRACE.parse().unwrap())), &mut headers);
+    let context = context().with_seal(Some(seal().parse().unwrap()));
+    headers::write_context(&context.with_trace_parent(Some(TRACE.parse().unwrap())), &mut headers);
     headers
 }
 
@@ -38,8 +43,8 @@ fn a_context_travels_in_lowercase_hyphenated_headers() {
     let of = |name: &str| headers.get(name).unwrap().to_str().unwrap().to_owned();
     let gid = context().gid.to_string();
     assert_eq!([of("tcc-gid"), of("tcc-name"), of("tcc-call")], [&gid, "checkout", "3.1"]);
-    assert_eq!([of("tcc-deadline-ms"), of("traceparent")], ["1500", TRACE]);
-    assert_eq!(headers.len(), 5);
+    assert_eq!([of("tcc-deadline-ms"), of("traceparent"), of("tcc-seal")], ["1500", TRACE, &seal()]);
+    assert_eq!(headers.len(), 6);
 }
 
 #[test]
@@ -66,11 +71,14 @@ fn what_is_no_context_is_refused_with_its_status() {
 
     let absent = headers::read(&HeaderMap::new()).unwrap_err();
     assert_eq!((&absent, status(&absent)), (&ContextError::Absent, bad_request));
-    for name in [GID, NAME, CALL, DEADLINE_MS] {
-        let mut headers = written();
-        headers.remove(&name);
-        let missing = headers::read(&headers).unwrap_err();
-        assert_eq!((&missing, status(&missing)), (&ContextError::Missing(name.clone()), bad_request));
+    for name in [GID, NAME, CALL, DEADLINE_MS, SEAL] {
+        // Only who has a key knows whether a seal is missing.
+        if name != SEAL {
+            let mut headers = written();
+            headers.remove(&name);
+            let missing = headers::read(&headers).unwrap_err();
+            assert_eq!((&missing, status(&missing)), (&ContextError::Missing(name.clone()), bad_request));
+        }
 
         let mut headers = written();
         headers.append(&name, headers[&name].clone());
@@ -106,6 +114,19 @@ fn what_is_no_context_is_refused_with_its_status() {
 }
 
 #[test]
+fn a_seal_is_not_shown_never_left_behind_and_no_context_by_itself() {
+    let mut headers = written();
+    assert!(!format!("{headers:?}").contains(&seal()), "{headers:?}");
+    assert_eq!(headers::read(&headers).unwrap().seal, Some(seal().parse().unwrap()));
+    headers::write_context(&context(), &mut headers);
+    assert_eq!(headers::read(&headers), Ok(context().with_trace_parent(Some(TRACE.parse().unwrap()))));
+
+    let mut alone = HeaderMap::new();
+    alone.insert(SEAL, seal().parse().unwrap());
+    assert_eq!(headers::read(&alone), Err(ContextError::Missing(GID)));
+}
+
+#[test]
 fn a_stripped_request_tells_of_no_transaction() {
     let mut headers = written();
     headers::strip(&mut headers);
@@ -134,13 +155,15 @@ prop_compose! {
         name in "[A-Za-z0-9._-]{1,128}",
         call in proptest::collection::vec(0_u32..2_000, 1..12),
         millis in 1_u64..1_000_000_000_000,
+        seal in proptest::option::of("[0-9a-f]{64}"),
         trace in proptest::option::of(("[0-9a-f]{31}[1-9a-f]", "[0-9a-f]{15}[1-9a-f]", "[0-9a-f]{2}")),
     ) -> CallContext {
         let gid = Gid::new(Timestamp::from_millis(at >> 15), random, shard);
         let call: Vec<String> = call.iter().map(ToString::to_string).collect();
         let call = CallId::new(&call.join(".")).unwrap();
         let trace = trace.map(|(trace, parent, flags)| TraceParent::new(&format!("00-{trace}-{parent}-{flags}")).unwrap());
-        CallContext::new(gid, Name::new(&name).unwrap(), call, Duration::from_millis(millis)).with_trace_parent(trace)
+        let context = CallContext::new(gid, Name::new(&name).unwrap(), call, Duration::from_millis(millis));
+        context.with_trace_parent(trace).with_seal(seal.map(|seal| seal.parse().unwrap()))
     }
 }
 
@@ -160,7 +183,7 @@ proptest! {
 
     #[test]
     fn what_reads_as_a_context_is_written_as_it_was(
-        name in proptest::sample::select(vec![GID, NAME, CALL, DEADLINE_MS]),
+        name in proptest::sample::select(vec![GID, NAME, CALL, DEADLINE_MS, SEAL]),
         value in proptest::collection::vec(any::<u8>(), 0..140),
     ) {
         if let Ok(value) = HeaderValue::from_bytes(&value) {

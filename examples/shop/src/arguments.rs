@@ -26,6 +26,7 @@ Options:
 REDIS_URL and DATABASE_URL name the Redis (7.0 or later, appendfsync always) and the PostgreSQL; without them private
 ones are started, from redis-server or valkey-server, and initdb, postgres and pg_ctl. A run keeps to a schema and to
 keys of its own, and removes them at the end, unless --data is given.
+SHOP_CONTEXT_KEY is the secret that the services share; a run makes one up, and a service alone needs that of its run.
 SHOP_HOLD=PHASE:ORDER holds a service at a phase of orders whose id begins so, to be killed there.
 
 Exit code: 0 when all books balance, 1 when not or when the run failed, 2 when the command line is wrong.";

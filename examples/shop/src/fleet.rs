@@ -11,6 +11,7 @@ use tokio::{
 use crate::{
     Failure,
     hold::{Hold, Phase, SAID, VARIABLE},
+    key,
     place::{Place, Service},
     serve::LISTENS,
 };
@@ -24,6 +25,7 @@ const DOWN_WITHIN: Duration = Duration::from_secs(30);
 /// The services of a run. They end with this handle.
 pub(crate) struct Fleet {
     place: Place,
+    key: String,
     running: BTreeMap<Service, Process>,
 }
 
@@ -36,10 +38,10 @@ struct Process {
 impl Fleet {
     /// Starts all four, each to be held where `holds` says.
     pub(crate) async fn start(place: &Place, holds: &BTreeMap<Service, Hold>) -> Result<Self, Failure> {
-        let mut fleet = Self { place: place.clone(), running: BTreeMap::new() };
+        let mut fleet = Self { place: place.clone(), key: key::random()?, running: BTreeMap::new() };
         let mut started = Vec::new();
         for service in Service::ALL {
-            started.push((service, spawn(place, service, holds.get(&service))?));
+            started.push((service, fleet.spawn(service, holds.get(&service))?));
         }
         for (service, process) in started {
             fleet.running.insert(service, process.listening(service).await?);
@@ -76,7 +78,7 @@ impl Fleet {
 
     /// Starts a killed one again, where it was, and waits until it serves.
     pub(crate) async fn restart(&mut self, service: Service, hold: Option<&Hold>) -> Result<(), Failure> {
-        let process = spawn(&self.place, service, hold)?.listening(service).await?;
+        let process = self.spawn(service, hold)?.listening(service).await?;
         self.running.insert(service, process);
         Ok(())
     }
@@ -96,22 +98,23 @@ impl Fleet {
         Ok(())
     }
 
+    fn spawn(&self, service: Service, hold: Option<&Hold>) -> Result<Process, Failure> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg(service.name()).arg("--data").arg(&self.place.directory);
+        command.env(CHILD, "1").env(key::VARIABLE, &self.key).env_remove(VARIABLE);
+        if let Some(hold) = hold {
+            command.env(VARIABLE, hold.to_string());
+        }
+        // A Ctrl-C is for the program in the terminal; the services end with it.
+        command.process_group(0).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let says = BufReader::new(child.stdout.take().ok_or("a service without its output")?).lines();
+        Ok(Process { child, says })
+    }
+
     fn process(&mut self, service: Service) -> Result<&mut Process, Failure> {
         self.running.get_mut(&service).ok_or_else(|| format!("{} does not run", service.name()).into())
     }
-}
-
-fn spawn(place: &Place, service: Service, hold: Option<&Hold>) -> Result<Process, Failure> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.arg(service.name()).arg("--data").arg(&place.directory).env(CHILD, "1").env_remove(VARIABLE);
-    if let Some(hold) = hold {
-        command.env(VARIABLE, hold.to_string());
-    }
-    // A Ctrl-C is for the program in the terminal; the services end with it.
-    command.process_group(0).kill_on_drop(true).stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn()?;
-    let says = BufReader::new(child.stdout.take().ok_or("a service without its output")?).lines();
-    Ok(Process { child, says })
 }
 
 impl Process {

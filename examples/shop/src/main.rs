@@ -10,6 +10,7 @@ mod fleet;
 mod goods;
 mod hold;
 mod inventory;
+mod key;
 mod kills;
 mod loyalty;
 mod orders;

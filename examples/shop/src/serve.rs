@@ -10,6 +10,7 @@ use crate::{
     Failure,
     books::TryFailure,
     hold::Holds,
+    key,
     place::{Place, Service},
     stop,
 };
@@ -48,6 +49,7 @@ pub(crate) async fn runtime<P: Participant>(
         .lease(LEASE)
         .drive_lease(LEASE)
         .sweep_interval(Duration::from_millis(100))
+        .context_key(key::from_env()?)
         .participant(participant);
     if holds.before_phase_two() {
         builder = builder.tries_only(P::NAME);

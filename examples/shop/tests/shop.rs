@@ -24,7 +24,7 @@ const KILLS_OF_EACH: usize = 5;
 
 fn shop(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
-    command.args(arguments).env_remove("SHOP_HOLD").stdin(Stdio::null());
+    command.args(arguments).env_remove("SHOP_HOLD").env_remove("SHOP_CONTEXT_KEY").stdin(Stdio::null());
     command
 }
 

@@ -21,6 +21,7 @@ use crate::{
     action::Action,
     alarm::Notifier,
     config::Config,
+    context_key::ContextKey,
     error::InvalidInput,
     event::Event,
     metrics::{Meter, StoreCall},
@@ -79,6 +80,7 @@ pub struct RuntimeBuilder {
     config: Config,
     stopping: CancellationToken,
     trace_context: Option<TraceContext>,
+    context_key: Option<ContextKey>,
     notifier: Option<Arc<dyn Notifier>>,
 }
 
@@ -111,6 +113,7 @@ impl RuntimeBuilder {
             config: Config::default(),
             stopping: CancellationToken::new(),
             trace_context: None,
+            context_key: None,
             notifier: None,
         }
     }
@@ -182,6 +185,14 @@ impl RuntimeBuilder {
     /// `traceparent` is left out. It is the bridge to OpenTelemetry, and must not block.
     pub fn trace_context(mut self, current: impl Fn() -> Option<String> + Send + Sync + 'static) -> Self {
         self.trace_context = Some(Arc::new(current));
+        self
+    }
+
+    /// Seals the contexts of calls that leave, and joins nothing whose context is not sealed with a secret of this key:
+    /// neither what was altered on its way, nor what a stranger made up. All services of a transaction need it, or none.
+    /// Without it nothing is sealed, and seals that come are not looked at.
+    pub fn context_key(mut self, key: ContextKey) -> Self {
+        self.context_key = Some(key);
         self
     }
 
@@ -285,6 +296,7 @@ impl RuntimeBuilder {
             driving: TaskTracker::new(),
             unhandled: Mutex::new(Vec::new()),
             trace_context: self.trace_context,
+            context_key: self.context_key,
             meter: Meter::new(registry.action_names()),
             suspects,
             store,

@@ -40,6 +40,7 @@ pub(crate) use survey::Suspect;
 
 use crate::{
     config::{Config, FenceRetention},
+    context_key::ContextKey,
     event::Event,
     gid::Gid,
     machine::{Decide, Operate, Operated, Redrive, Refusal},
@@ -89,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) driving: TaskTracker,
     pub(crate) unhandled: Mutex<Vec<(Gid, ActionName)>>,
     pub(crate) trace_context: Option<TraceContext>,
+    pub(crate) context_key: Option<ContextKey>,
     pub(crate) meter: Meter,
     /// What may have to be told, if anybody is to be.
     pub(crate) suspects: Option<mpsc::Sender<Suspect>>,
@@ -166,7 +168,8 @@ impl Runtime {
     /// branches of its own, and cannot decide.
     ///
     /// # Errors
-    /// When the transaction takes no more branches, is not known, or this process takes no more work.
+    /// When the transaction takes no more branches, is not known, or this process takes no more work; with a
+    /// [context key](RuntimeBuilder::context_key), also when the context has no seal or one that does not fit.
     pub async fn join(&self, context: CallContext) -> Result<Joined, JoinError> {
         Joined::new(Arc::clone(&self.shared), context).await
     }

@@ -55,6 +55,14 @@ pub enum JoinError {
     /// The store holds no such transaction: it belongs to another store or namespace, or was forgotten.
     #[error("{0} is not known here; services of one transaction share one store and namespace")]
     NotKnown(Gid),
+    /// The runtime has a [`ContextKey`](crate::ContextKey), and the context no seal.
+    #[error("the context of {0} has no seal; the service that called needs the context key of this one")]
+    Unsealed(Gid),
+    /// The seal is of another context, which was altered on its way, or of another secret.
+    #[error(
+        "the seal of the context of {0} does not fit: the context was altered, or sealed with a secret not known here"
+    )]
+    WrongSeal(Gid),
     /// Too many transactions are open in this process.
     #[error("{max} transactions are open in this process (`open_max`); call again later")]
     Overloaded {
@@ -85,7 +93,11 @@ impl Deref for Joined {
 
 impl Joined {
     pub(crate) async fn new(shared: Arc<Shared>, context: CallContext) -> Result<Self, JoinError> {
-        let CallContext { gid, name, call, time_left, trace_parent } = context;
+        // Before all else: who alters a context learns nothing by it.
+        if let Some(key) = &shared.context_key {
+            key.check(&context)?;
+        }
+        let CallContext { gid, name, call, time_left, trace_parent, seal: _ } = context;
         if !shared.accepting.load(Ordering::SeqCst) {
             return Err(JoinError::ShuttingDown);
         }
@@ -247,7 +259,11 @@ impl JoinError {
         match self {
             Self::Overloaded { .. } | Self::ShuttingDown => true,
             Self::Store { error, .. } => error.is_retryable(),
-            Self::Expired(_) | Self::Decided { .. } | Self::NotKnown(_) => false,
+            Self::Expired(_)
+            | Self::Decided { .. }
+            | Self::NotKnown(_)
+            | Self::Unsealed(_)
+            | Self::WrongSeal(_) => false,
         }
     }
 }

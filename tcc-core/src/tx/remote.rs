@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Pending, Phase, RemoteBranch, Tx, TxInner};
 use crate::{
     answer::CallAnswer,
+    context_key::ContextSeal,
     error::NotRun,
     gid::Gid,
     machine::{Begin, Heard, Refusal},
@@ -17,6 +18,8 @@ use crate::{
 /// The result of a remote branch, which its service has recorded and its caller never had. It is no JSON: should a
 /// record that lost the result take this for it, the branch is parked, and nothing is confirmed by a guess.
 const RECORDED_ELSEWHERE: &str = "recorded elsewhere";
+/// The most that is told to be left, in milliseconds: 31 years, in 12 digits.
+const MILLIS_LEFT_MAX: u64 = 999_999_999_999;
 
 /// What travels with a call of another service, so that it can join.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +35,16 @@ pub struct CallContext {
     pub time_left: Duration,
     /// The trace the call belongs to.
     pub trace_parent: Option<TraceParent>,
+    /// Its seal, which [`Runtime::join`](crate::Runtime::join) checks where there is a
+    /// [`ContextKey`](crate::ContextKey).
+    pub seal: Option<ContextSeal>,
 }
 
 impl CallContext {
-    /// A context without a trace.
+    /// A context without a trace and without a seal.
     #[must_use]
     pub fn new(gid: Gid, name: Name, call: CallId, time_left: Duration) -> Self {
-        Self { gid, name, call, time_left, trace_parent: None }
+        Self { gid, name, call, time_left, trace_parent: None, seal: None }
     }
 
     /// The same, with the trace it belongs to.
@@ -46,6 +52,19 @@ impl CallContext {
     pub fn with_trace_parent(mut self, trace_parent: Option<TraceParent>) -> Self {
         self.trace_parent = trace_parent;
         self
+    }
+
+    /// The same, with the seal that came with it.
+    #[must_use]
+    pub fn with_seal(mut self, seal: Option<ContextSeal>) -> Self {
+        self.seal = seal;
+        self
+    }
+
+    /// What is left, as it is sent and sealed: in whole milliseconds, 12 digits at the most.
+    #[must_use]
+    pub fn millis_left(&self) -> u64 {
+        u64::try_from(self.time_left.as_millis()).unwrap_or(u64::MAX).min(MILLIS_LEFT_MAX)
     }
 
     /// Runs a future as the work of this call, so that a transaction begun in it by mistake, which would end by
@@ -120,7 +139,8 @@ impl RemoteCall {
         state.sent.entry(self.call.clone()).or_insert(false);
         drop(state);
         let context = CallContext::new(tx.gid.clone(), tx.name.clone(), self.call.clone(), time_left);
-        Ok(context.with_trace_parent(self.trace_parent.clone()))
+        let seal = tx.shared.context_key.as_ref().map(|key| key.seal(&context));
+        Ok(context.with_trace_parent(self.trace_parent.clone()).with_seal(seal))
     }
 
     /// Takes in an answer: its branches count as known, and as heard, because whoever sent the call is given what

@@ -9,14 +9,21 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, http::StatusCode};
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderValue, StatusCode},
+};
 use tcc::{
-    CancelCx, ConfirmCx, MemoryStore, PhaseError, Runtime, RuntimeBuilder, TransactionError,
+    CancelCx, ConfirmCx, ContextKey, Gid, MemoryStore, PhaseError, Runtime, RuntimeBuilder, TransactionError,
     TransactionErrorKind, TryCx, TryOutcome,
     record::{Reason, Record},
     store::Store,
 };
-use tcc_propagate::{AllowedHosts, reqwest::Client};
+use tcc_propagate::{
+    AllowedHosts,
+    headers::{CALL, DEADLINE_MS, GID, NAME, SEAL},
+    reqwest::Client,
+};
 
 /// Longer than anything here takes; a test that waits so long has failed.
 pub(crate) const LONG: Duration = Duration::from_secs(20);
@@ -101,10 +108,43 @@ pub(crate) fn quick(store: &(impl Store + Clone)) -> RuntimeBuilder {
 
 /// A runtime that hosts nothing, and one that hosts a stock.
 pub(crate) async fn two(store: &(impl Store + Clone)) -> (Runtime, Runtime, Journal) {
-    let stock = Stock::default();
-    let journal = stock.journal.clone();
-    let front = quick(store).start().await.unwrap();
-    (front, quick(store).participant(stock).start().await.unwrap(), journal)
+    started(quick(store), quick(store)).await
+}
+
+/// The same, of these builders.
+pub(crate) async fn started(front: RuntimeBuilder, stock: RuntimeBuilder) -> (Runtime, Runtime, Journal) {
+    let participant = Stock::default();
+    let journal = participant.journal.clone();
+    let front = front.start().await.unwrap();
+    (front, stock.participant(participant).start().await.unwrap(), journal)
+}
+
+/// A key of one secret, made of this letter.
+pub(crate) fn key(letter: u8) -> ContextKey {
+    ContextKey::new([letter; 32]).unwrap()
+}
+
+/// A context's headers, altered in each part that a seal covers to what could be joined without it, and in the seal.
+pub(crate) fn altered(good: &HeaderMap, other: &Gid, seal_of_another: &HeaderValue) -> Vec<HeaderMap> {
+    let millis: u64 = good[&DEADLINE_MS].to_str().unwrap().parse().unwrap();
+    let mut last_digit = good[&SEAL].to_str().unwrap().to_owned();
+    let flipped = if last_digit.pop() == Some('0') { '1' } else { '0' };
+    last_digit.push(flipped);
+    let parts = [
+        (GID, other.as_str().parse().unwrap()),
+        (NAME, HeaderValue::from_static("checkouts")),
+        (CALL, HeaderValue::from_static("2")),
+        (DEADLINE_MS, HeaderValue::from(millis + 1)),
+        (DEADLINE_MS, HeaderValue::from(millis - 1)),
+        (SEAL, last_digit.parse().unwrap()),
+        (SEAL, seal_of_another.clone()),
+    ];
+    let altered = parts.into_iter().map(|(name, value)| {
+        let mut headers = good.clone();
+        assert_ne!(headers.insert(&name, value.clone()), Some(value), "{name} is altered");
+        headers
+    });
+    altered.collect()
 }
 
 /// Serves routes on a port of their own, and gives `127.0.0.1:port`.
