@@ -34,7 +34,7 @@ const FORGET_MAX: usize = 64;
 const PROCESSES_MAX: usize = 1_024;
 
 /// A state of a store.
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) struct Snapshot {
     shards: Vec<Shard>,
     queues: Queues,
@@ -268,7 +268,7 @@ impl MemoryStore {
     }
 
     /// All that is kept, as it is now.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn snapshot(&self) -> Snapshot {
         let shards = (0..self.shards()).map(|shard| self.shard(shard).clone()).collect();
         let queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -276,7 +276,7 @@ impl MemoryStore {
     }
 
     /// Goes back to an earlier state, as a failover to a replica that lags does.
-    #[cfg(feature = "testing")]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn restore(&self, snapshot: &Snapshot) {
         for (shard, earlier) in (0..).zip(&snapshot.shards) {
             let mut shard = self.shard(shard);

@@ -215,7 +215,6 @@ fn transitions_are_counted_over_all_shards() {
     assert_eq!(bench.store.transitions(), BTreeMap::from([(Transition::Begun, 3)]));
 }
 
-#[cfg(feature = "testing")]
 #[test]
 fn a_failover_takes_back_what_was_written_since_and_counts_it_still() {
     let bench = Bench::new(2);

@@ -34,7 +34,9 @@ impl Unreadable {
     pub(crate) fn of(&self, gid: &Gid) -> StoreError {
         StoreError::new(
             StoreErrorKind::Corrupt,
-            format!("transaction {gid} cannot be read: {self}; mend the record by hand: deleting it would leave standing what its tries hold"),
+            format!(
+                "transaction {gid} cannot be read: {self}; mend the record by hand: deleting it would leave standing what its tries hold"
+            ),
         )
     }
 }
