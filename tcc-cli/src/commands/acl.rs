@@ -56,6 +56,7 @@ const COMMANDS: &[&str] = &[
     "zrank",
     "zrem",
     "zremrangebyrank",
+    "zremrangebyscore",
     "zscore",
 ];
 

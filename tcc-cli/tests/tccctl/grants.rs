@@ -7,6 +7,7 @@ use tcc_core::{
     Runtime,
     machine::How,
     record::{Direction, TransactionState},
+    store::Store,
 };
 use tcc_redis::RedisStore;
 
@@ -109,6 +110,10 @@ async fn everything(scene: &Scene) {
     let key = scene.store.inspect().record_key(&broken.gid);
     let _: i64 = ask(&mut scene.server.raw().await, &["HSET", &key, "state", "nonsense"]).await;
     let _ = broken.sweep().await;
+
+    // A process with a notifier takes what it tells.
+    let now = scene.store.now(0).await.expect("the time");
+    scene.store.take_alarms(0, &["an alarm".to_owned()], now, now).await.expect("it is taken");
 
     let reason = ["--reason", "a test"];
     for command in [
