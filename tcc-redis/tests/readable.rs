@@ -162,8 +162,8 @@ async fn the_trace_of_a_try_stands_in_its_branch_and_nothing_where_there_is_none
     register.branches[1].trace = Some(trace.parse().expect("a trace"));
     store.apply(&story.gid, register.into()).await.expect("an answer").result.expect("branches");
     let fields = scene.fields(&story.gid).await;
-    assert_eq!(fields["01"], "stock.reserve@1 call=1 arguments=21:88bfdddd");
-    assert_eq!(fields["02"], format!("pay.authorize@1 call=2 trace={trace} arguments=21:4ae77cc2"));
+    assert_eq!(fields["01"], "stock.reserve@1 call=1 arguments=21:3f417cae");
+    assert_eq!(fields["02"], format!("pay.authorize@1 call=2 trace={trace} arguments=21:73832e0d"));
     story.decide(Direction::Cancel, &[(1, None), (2, None)], &[]).await;
     let drives = story.claim("pay", 1).await;
     assert_eq!(drives[0].trace.as_ref().map(|trace| trace.as_str()), Some(trace));
