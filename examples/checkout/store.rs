@@ -3,12 +3,18 @@
 use std::error::Error;
 use std::fs::{File, TryLockError};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tcc::store::Store;
 use tcc::{MemoryStore, RedisStore, Runtime, RuntimeBuilder};
 
 use crate::place::Place;
 use crate::server::{self, Server};
+
+/// Every write waits for the disk, and one that is busy, with what a compiler has just written for example, keeps it
+/// waiting for seconds: better a slow order than one of which nobody knows how it ended.
+const CALL_PATIENCE: Duration = Duration::from_secs(20);
+const STORE_PATIENCE: Duration = Duration::from_secs(25);
 
 #[derive(Clone)]
 pub(crate) enum Kind {
@@ -68,7 +74,8 @@ impl OpenStore {
                 server.socket().display()
             );
             open.server = Some(server);
-            open.kind = Kind::Redis(RedisStore::builder(url).namespace(&namespace).connect().await?);
+            let builder = RedisStore::builder(url).namespace(&namespace).call_timeout(CALL_PATIENCE);
+            open.kind = Kind::Redis(builder.connect().await?);
         } else {
             // Memory knows nothing of what another process does to the same books.
             match open.users.try_lock() {
@@ -106,7 +113,7 @@ impl OpenStore {
 
     pub(crate) fn builder(&self) -> RuntimeBuilder {
         match &self.kind {
-            Kind::Redis(store) => Runtime::builder().store(store.clone()),
+            Kind::Redis(store) => Runtime::builder().store(store.clone()).store_timeout(STORE_PATIENCE),
             Kind::Memory(store) => Runtime::builder().store(store.clone()),
         }
     }

@@ -20,6 +20,11 @@ pub(crate) const LISTENS: &str = "listening on ";
 /// A death is acted on after this long. Short, so that whoever watches need not wait.
 const LEASE: Duration = Duration::from_secs(2);
 
+/// Every write waits for the disk, and one that is busy with something else keeps it waiting for seconds: better a slow
+/// order than one of which nobody knows how it ended.
+const CALL_PATIENCE: Duration = Duration::from_secs(20);
+const STORE_PATIENCE: Duration = Duration::from_secs(25);
+
 /// How a service answers.
 pub(crate) type Answer<T> = Result<Json<T>, (StatusCode, String)>;
 
@@ -35,7 +40,8 @@ pub(crate) fn refusal(error: TryError<TryFailure>) -> (StatusCode, String) {
 }
 
 pub(crate) async fn store(place: &Place) -> Result<RedisStore, Failure> {
-    Ok(RedisStore::builder(&place.redis_url).namespace(&place.name).connect().await?)
+    let builder = RedisStore::builder(&place.redis_url).namespace(&place.name).call_timeout(CALL_PATIENCE);
+    Ok(builder.connect().await?)
 }
 
 /// A runtime that hosts one participant.
@@ -46,6 +52,7 @@ pub(crate) async fn runtime<P: Participant>(
 ) -> Result<Runtime, Failure> {
     let mut builder = Runtime::builder()
         .store(store(place).await?)
+        .store_timeout(STORE_PATIENCE)
         .lease(LEASE)
         .drive_lease(LEASE)
         .sweep_interval(Duration::from_millis(100))
