@@ -187,6 +187,18 @@ fn expressions() -> Vec<(String, BTreeSet<String>)> {
 }
 
 #[test]
+fn every_alert_leads_to_a_page_of_the_book() {
+    let lines = || RULES.lines().map(str::trim);
+    let alerts = lines().filter(|line| line.starts_with("- alert: ")).count();
+    let pages: Vec<&str> = lines().filter_map(|line| line.strip_prefix("page: ")).collect();
+    assert_eq!(pages.len(), alerts);
+    for page in pages {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src").join(page);
+        assert!(path.is_file(), "{page} is not there");
+    }
+}
+
+#[test]
 fn alert_rules_name_only_metrics_and_labels_there_are() {
     let expressions = expressions();
     assert!(expressions.len() >= 10, "{expressions:?}");
