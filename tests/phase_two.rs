@@ -400,6 +400,8 @@ async fn a_decision_without_room_to_drive_is_driven_by_message() {
     let (store, bank) = (MemoryStore::new(), Bank::default());
     let faulty = Faulty::over(&store);
     let runtime = hosting(&faulty, &bank).drives_max(1).start().await.unwrap();
+    // The reader of messages takes the only room as soon as it runs.
+    tokio::time::sleep(ms(50)).await;
     for _ in 0..5 {
         debit(&runtime).await;
     }

@@ -1,4 +1,4 @@
-//! A call of an action: registered first, then tried in a task of its own.
+//! A call of an action: registered first, then tried.
 
 use std::{
     fmt,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, lazy};
 use serde::Serialize;
 use tracing::{Instrument, Span};
 
@@ -21,15 +21,15 @@ use crate::{
     outcome::TryOutcome,
     payload::{DecodeError, EncodeError, Payload},
     record::{Known, Seen},
-    seam::{Ended, Task, within},
+    seam::{Begun, Ended, Task, begin, within},
     spans,
-    tx::{Tx, TxInner, Wanted, inside},
+    tx::{Tx, TxInner, Wanted, inside, inside_now},
 };
 
 /// A call of an action, to be awaited.
 ///
-/// Awaiting it registers the branch, durably, and then runs try in a task of its own for as long as the
-/// action's timeout and the transaction's deadline allow. Several calls are best awaited together by
+/// Awaiting it registers the branch, durably, and then runs try for as long as the action's timeout and the
+/// transaction's deadline allow: it begins where it is awaited, and goes on in a task of its own if it has to wait. Several calls are best awaited together by
 /// [`try_join!`](crate::try_join), which registers them in one call of the store.
 ///
 /// Cancellation safety: a call that is dropped unfinished is not torn; its try runs on, detached, and the
@@ -48,19 +48,49 @@ enum CallState<T, E> {
     Done,
 }
 
-/// How a value is kept in the record, and read back.
-pub(crate) struct Keep<T> {
-    pub(crate) encode: fn(&T) -> Result<Payload, EncodeError>,
-    pub(crate) decode: fn(&Payload) -> Result<T, DecodeError>,
-}
+/// How a try's result is read back.
+type Decode<T> = fn(&Payload) -> Result<T, DecodeError>;
 
 pub(crate) type Start<T, E> = Box<dyn FnOnce(TryCx) -> BoxFuture<'static, Tried<T, E>> + Send>;
 
 /// What a try itself returned.
 pub(crate) enum Tried<T, E> {
-    Succeeded(T),
+    /// With the result as it is kept.
+    Succeeded(T, Payload),
     Rejected(E),
     Unkept(String),
+}
+
+impl<T, E> Tried<T, E> {
+    pub(crate) fn succeeded(value: T, encode: fn(&T) -> Result<Payload, EncodeError>) -> Self {
+        match encode(&value) {
+            Ok(kept) => Self::Succeeded(value, kept),
+            Err(error) => Self::Unkept(error.to_string()),
+        }
+    }
+
+    /// What the transaction is to know of it, if there is room for it; else the outcome is not known.
+    fn known(self, tx: &TxInner) -> Result<(Self, Known), String> {
+        let known = match &self {
+            Self::Succeeded(_, kept) => {
+                tx.take_room(kept.len())?;
+                Known::Succeeded(kept.clone())
+            }
+            Self::Rejected(_) => Known::Refused,
+            Self::Unkept(why) => return Err(why.clone()),
+        };
+        Ok((self, known))
+    }
+
+    fn answered(self, ordinal: Ordinal) -> Answered<T, E> {
+        match self {
+            Self::Succeeded(value, _) => Answered { ordinal: Some(ordinal), result: Ok(value) },
+            Self::Rejected(error) => {
+                Answered { ordinal: Some(ordinal), result: Err(TryError::Rejected(error)) }
+            }
+            Self::Unkept(why) => unknown(UnknownTry::Unkept(why)),
+        }
+    }
 }
 
 /// A call whose branch is not registered yet.
@@ -68,7 +98,7 @@ pub(crate) struct Prepared<T, E> {
     pub(crate) tx: Tx,
     pub(crate) wanted: Result<(ActionName, Payload), NotRun>,
     pub(crate) policy: ActionPolicy,
-    pub(crate) keep: Keep<T>,
+    pub(crate) decode: Decode<T>,
     pub(crate) start: Option<Start<T, E>>,
     /// The span of its try, once it is to be registered.
     pub(crate) span: Span,
@@ -140,7 +170,7 @@ async fn alone<T: Send + 'static, E: Send + 'static>(prepared: Prepared<T, E>) -
     let Some(registered) = registered.into_iter().next() else {
         return Err(TryError::NotRun(NotRun::Over(tx.gid.clone())));
     };
-    let answered = prepared.start(registered).finish().await;
+    let answered = prepared.start(registered).await.finish().await;
     if let Some(ordinal) = answered.ordinal {
         tx.hear(ordinal);
     }
@@ -157,32 +187,32 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
         Ok(Wanted { action, arguments, span: self.span.clone() })
     }
 
-    /// Starts the try of a registered branch.
-    pub(crate) fn start(self, registered: Registered) -> Started<T, E> {
+    /// Starts the try of a registered branch, without waiting for anything.
+    pub(crate) async fn start(self, registered: Registered) -> Started<T, E> {
         let tx = Arc::clone(&self.tx.inner);
         let ordinal = registered.ordinal;
         if !registered.yours {
             if let Some((action, _)) = tx.registered_as(ordinal) {
                 tx.shared.meter.duplicate(&action);
             }
-            return Started::Before(match registered.outcome {
-                TryOutcome::Succeeded(result) => decoded(&tx, ordinal, result, self.keep.decode),
+            return Started::Ended(match registered.outcome {
+                TryOutcome::Succeeded(result) => decoded(&tx, ordinal, result, self.decode),
                 TryOutcome::Refused => rejected_before(&tx, ordinal),
                 TryOutcome::Unknown => {
                     let patience = self.policy.timeout.min(tx.time_left());
-                    return Started::Elsewhere(Elsewhere { tx, ordinal, patience, decode: self.keep.decode });
+                    return Started::Elsewhere(Elsewhere { tx, ordinal, patience, decode: self.decode });
                 }
             });
         }
-        let Some(start) = self.start else { return Started::Before(unknown(UnknownTry::Stopped)) };
+        let Some(start) = self.start else { return Started::Ended(unknown(UnknownTry::Stopped)) };
         let patience = self.policy.timeout.min(tx.time_left());
         // What begins after the deadline could only be cancelled (rule 6b).
         if patience.is_zero() {
-            return Started::Before(unknown(UnknownTry::TimedOut));
+            return Started::Ended(unknown(UnknownTry::TimedOut));
         }
         let hard_limit = self.policy.hard_limit.max(patience);
         let Some((action, trace)) = tx.registered_as(ordinal) else {
-            return Started::Before(unknown(UnknownTry::Stopped));
+            return Started::Ended(unknown(UnknownTry::Stopped));
         };
         let mut trial = Trial::new(Arc::clone(&tx), action.clone());
         let cx = TryCx {
@@ -193,23 +223,47 @@ impl<T: Send + 'static, E: Send + 'static> Prepared<T, E> {
             deadline: tx.deadline_at,
             time_left: patience,
         };
-        let (gid, keep, learner) = (tx.gid.clone(), self.keep.encode, Arc::clone(&tx));
+        let pace = tx.shared.registry.action(&trial.action).map(|hosted| &hosted.try_pace);
+        let begun = match pace.filter(|pace| pace.is_prompt()) {
+            Some(pace) => {
+                let span = &self.span;
+                let begun = lazy(|context| {
+                    inside_now(tx.gid.clone(), || span.in_scope(|| begin(context, move || start(cx))))
+                });
+                let begun = begun.await;
+                pace.kept(tx.shared.seam.elapsed().saturating_sub(trial.began));
+                begun
+            }
+            None => Begun::Running(async move { start(cx).await }.boxed()),
+        };
+        let running = match begun {
+            Begun::Ended(Ended::Done(tried)) if tx.settles_here() => {
+                return Started::Ended(match tried.known(&tx) {
+                    Ok((tried, known)) => {
+                        self.span.in_scope(|| trial.came_to(&known));
+                        tx.learn(ordinal, known);
+                        tried.answered(ordinal)
+                    }
+                    Err(why) => unknown(UnknownTry::Unkept(why)),
+                });
+            }
+            Begun::Ended(Ended::Done(tried)) => std::future::ready(tried).boxed(),
+            Begun::Ended(Ended::Panicked(message)) => {
+                return Started::Ended(unknown(UnknownTry::Panicked(message)));
+            }
+            Begun::Ended(Ended::Aborted) => return Started::Ended(unknown(UnknownTry::Stopped)),
+            Begun::Running(running) => running,
+        };
+        let (gid, learner) = (tx.gid.clone(), Arc::clone(&tx));
         let seam = Arc::clone(&tx.shared.seam);
         let work = async move {
             // Torn at the hard limit, and only there: its outcome stays unknown.
-            let Some(tried) = within(&*seam, hard_limit, inside(gid, start(cx))).await else {
+            let Some(tried) = within(&*seam, hard_limit, inside(gid, running)).await else {
                 return Tried::Unkept(format!("it was stopped after {hard_limit:?} (`hard_limit`)"));
             };
-            let known = match &tried {
-                Tried::Succeeded(value) => match keep(value).map_err(|error| error.to_string()) {
-                    Ok(result) => match learner.take_room(result.len()) {
-                        Ok(()) => Known::Succeeded(result),
-                        Err(why) => return Tried::Unkept(why),
-                    },
-                    Err(why) => return Tried::Unkept(why),
-                },
-                Tried::Rejected(_) => Known::Refused,
-                Tried::Unkept(_) => return tried,
+            let (tried, known) = match tried.known(&learner) {
+                Ok(known) => known,
+                Err(why) => return Tried::Unkept(why),
             };
             trial.came_to(&known);
             match learner.settle(ordinal, known).await {
@@ -254,10 +308,10 @@ impl Drop for Trial {
     }
 }
 
-/// A registered branch whose try runs, or is known not to run here.
+/// A registered branch whose try runs, has ended, or is known not to run here.
 pub(crate) enum Started<T, E> {
     Running(Trying<T, E>),
-    Before(Answered<T, E>),
+    Ended(Answered<T, E>),
     Elsewhere(Elsewhere<T>),
 }
 
@@ -266,7 +320,7 @@ pub(crate) struct Elsewhere<T> {
     tx: Arc<TxInner>,
     ordinal: Ordinal,
     patience: Duration,
-    decode: fn(&Payload) -> Result<T, DecodeError>,
+    decode: Decode<T>,
 }
 
 impl<T> Elsewhere<T> {
@@ -286,12 +340,7 @@ impl<T> Elsewhere<T> {
 }
 
 /// The stored result of an earlier run.
-fn decoded<T, E>(
-    tx: &TxInner,
-    ordinal: Ordinal,
-    result: Payload,
-    decode: fn(&Payload) -> Result<T, DecodeError>,
-) -> Answered<T, E> {
+fn decoded<T, E>(tx: &TxInner, ordinal: Ordinal, result: Payload, decode: Decode<T>) -> Answered<T, E> {
     match decode(&result) {
         Ok(value) => {
             tx.adopt(ordinal, Known::Succeeded(result));
@@ -312,17 +361,12 @@ impl<T: Send + 'static, E: Send + 'static> Started<T, E> {
     pub(crate) async fn finish(self) -> Answered<T, E> {
         let mut trying = match self {
             Self::Running(trying) => trying,
-            Self::Before(answered) => return answered,
+            Self::Ended(answered) => return answered,
             Self::Elsewhere(elsewhere) => return elsewhere.finish().await,
         };
         let ended = trying.task.join_within(&*trying.tx.shared.seam, trying.patience).await;
-        let heard = Some(trying.ordinal);
         match ended {
-            Some(Ended::Done(Tried::Succeeded(value))) => Answered { ordinal: heard, result: Ok(value) },
-            Some(Ended::Done(Tried::Rejected(error))) => {
-                Answered { ordinal: heard, result: Err(TryError::Rejected(error)) }
-            }
-            Some(Ended::Done(Tried::Unkept(why))) => unknown(UnknownTry::Unkept(why)),
+            Some(Ended::Done(tried)) => tried.answered(trying.ordinal),
             Some(Ended::Panicked(message)) => unknown(UnknownTry::Panicked(message)),
             Some(Ended::Aborted) => unknown(UnknownTry::Stopped),
             None => unknown(UnknownTry::TimedOut),
@@ -344,8 +388,6 @@ pub(crate) fn by_wire_name<A: Serialize + ?Sized>(tx: &Tx, action: &str, argumen
         }
         Ok((name, Arc::clone(hosted), Payload::encode(arguments)?))
     });
-    let keep =
-        Keep { encode: |payload: &Payload| Ok(payload.clone()), decode: |payload| Ok(payload.clone()) };
     let (wanted, policy, start) = match found {
         Ok((name, hosted, payload)) => {
             let policy = *hosted.policy();
@@ -356,7 +398,8 @@ pub(crate) fn by_wire_name<A: Serialize + ?Sized>(tx: &Tx, action: &str, argumen
         }
         Err(error) => (Err(error), ActionPolicy::new(), None),
     };
-    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start, span: Span::none() })
+    let decode = |payload: &Payload| Ok(payload.clone());
+    Call::new(Prepared { tx: tx.clone(), wanted, policy, decode, start, span: Span::none() })
 }
 
 fn try_by_wire_name(
@@ -372,7 +415,7 @@ fn try_by_wire_name(
         Err(error) => std::future::ready(Tried::Rejected(Rejection(Box::new(error)))).boxed(),
         Ok(work) => async move {
             match work.await {
-                Ok(result) => Tried::Succeeded(result),
+                Ok(result) => Tried::Succeeded(result.clone(), result),
                 Err(TryFailure::Rejected(error)) => Tried::Rejected(Rejection(error)),
                 Err(TryFailure::Unkept(error)) => Tried::Unkept(error.to_string()),
             }

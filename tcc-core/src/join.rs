@@ -44,8 +44,10 @@ where
     let wanted =
         prepared.iter_mut().map(Prepared::wanted).collect::<Result<Vec<_>, _>>().map_err(TryError::NotRun)?;
     let registered = tx.register(wanted).await.map_err(TryError::NotRun)?;
-    let started: Vec<Started<T, E>> =
-        prepared.into_iter().zip(registered).map(|(call, registered)| call.start(registered)).collect();
+    let mut started: Vec<Started<T, E>> = Vec::with_capacity(registered.len());
+    for (call, registered) in prepared.into_iter().zip(registered) {
+        started.push(call.start(registered).await);
+    }
     let mut heard = Heard::default();
     let answers = futures_util::future::join_all(started.into_iter().map(Started::finish)).await;
     let mut values = Vec::with_capacity(answers.len());
@@ -128,7 +130,7 @@ macro_rules! join {
                 let registered: Vec<Registered> = tx.register(wanted).await?;
                 let mut registered = registered.into_iter();
                 $(let Some(place) = registered.next() else { return Err(NotRun::Over(tx.gid.clone()).into()) };
-                let $call = $call.start(place);)+
+                let $call = $call.start(place).await;)+
                 let ($($call,)+) = futures_util::join!($($call.finish()),+);
                 let mut heard = Heard::default();
                 $(heard.take(&$call);)+

@@ -32,7 +32,7 @@ pub use crate::{
 
 use crate::{
     action::{Action, ActionPolicy},
-    call::{Call, Keep, Prepared, Start, Tried},
+    call::{Call, Prepared, Start, Tried},
     context::TryCx,
     error::TransactionError,
     outcome::{Keyed, PhaseError},
@@ -178,7 +178,7 @@ where
             let start: Start<R::Ok, R::Error> = Box::new(move |cx| {
                 start(value, cx)
                     .map(|returned| match returned.into_result() {
-                        Ok(value) => Tried::Succeeded(value),
+                        Ok(value) => Tried::succeeded(value, Payload::encode),
                         Err(error) => Tried::Rejected(error),
                     })
                     .boxed()
@@ -187,8 +187,8 @@ where
         }
         Err(error) => (Err(error), None),
     };
-    let keep = Keep { encode: |value: &R::Ok| Payload::encode(value), decode: decode_result };
-    Call::new(Prepared { tx: tx.clone(), wanted, policy, keep, start, span: tracing::Span::none() })
+    let (decode, span) = (decode_result, tracing::Span::none());
+    Call::new(Prepared { tx: tx.clone(), wanted, policy, decode, start, span })
 }
 
 /// Runs the body of a transaction function, which gives back what the body does, or the transaction's

@@ -5,7 +5,7 @@ use std::{
     fmt,
     panic::AssertUnwindSafe,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::Poll,
+    task::{Context, Poll},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -128,6 +128,26 @@ impl<T: Send + 'static> Task<T> {
     pub(crate) async fn join_within(&mut self, seam: &dyn Seam, limit: Duration) -> Option<Ended<T>> {
         within(seam, limit, self.join()).await
     }
+}
+
+/// How far work came where it was begun.
+pub(crate) enum Begun<T> {
+    /// To its end: it needs no task.
+    Ended(Ended<T>),
+    /// It goes on.
+    Running(BoxFuture<'static, T>),
+}
+
+/// Begins work on the caller's task, as far as it comes without waiting.
+pub(crate) fn begin<T>(cx: &mut Context<'_>, work: impl FnOnce() -> BoxFuture<'static, T>) -> Begun<T> {
+    let first = AssertUnwindSafe(|| {
+        let mut work = work();
+        match work.as_mut().poll(cx) {
+            Poll::Ready(value) => Begun::Ended(Ended::Done(value)),
+            Poll::Pending => Begun::Running(work),
+        }
+    });
+    std::panic::catch_unwind(first).unwrap_or_else(|panic| Begun::Ended(Ended::Panicked(panic_text(&*panic))))
 }
 
 /// Waits for a future, no longer than this.

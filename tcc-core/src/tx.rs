@@ -53,6 +53,11 @@ pub(crate) fn inside<F: Future>(gid: Gid, work: F) -> impl Future<Output = F::Ou
     INSIDE.scope(gid, work)
 }
 
+/// [`inside`] for what does not wait.
+pub(crate) fn inside_now<T>(gid: Gid, work: impl FnOnce() -> T) -> T {
+    INSIDE.sync_scope(gid, work)
+}
+
 /// The transaction the caller runs in.
 pub(crate) fn outer() -> Option<Gid> {
     INSIDE.try_with(Clone::clone).ok()
@@ -280,6 +285,11 @@ impl TxInner {
         }
     }
 
+    /// Whether what a try came to is known once this process knows it.
+    pub(crate) fn settles_here(&self) -> bool {
+        matches!(self.role, Role::Initiator(_))
+    }
+
     /// The id of the next call.
     fn next_call(&self, state: &mut TxState) -> Result<CallId, NotRun> {
         state.calls += 1;
@@ -421,7 +431,7 @@ impl TxInner {
     }
 
     /// Takes in what a try came to; after the decision was sent it goes to the record by itself (rule 6c).
-    fn learn(self: &Arc<Self>, ordinal: Ordinal, known: Known) {
+    pub(crate) fn learn(self: &Arc<Self>, ordinal: Ordinal, known: Known) {
         let seen = match known {
             Known::Succeeded(_) => Seen::Succeeded,
             Known::Refused => Seen::Refused,

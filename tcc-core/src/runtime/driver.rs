@@ -1,10 +1,11 @@
 //! Phase two: running confirm and cancel of claimed branches, and reporting what they came to.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{
-    FutureExt,
-    future::OptionFuture,
+    FutureExt, TryFutureExt,
+    future::{BoxFuture, OptionFuture, lazy},
+    poll,
     stream::{FuturesUnordered, StreamExt},
 };
 use tokio::sync::OwnedSemaphorePermit;
@@ -22,9 +23,10 @@ use crate::{
     outcome::{PhaseError, TryOutcome},
     payload::{DecodeError, Payload},
     record::{Closed, Direction, ParkCause, Seen, Token, cut_error},
-    seam::{Ended, Task, within},
+    seam::{Begun, Ended, Task, begin, within},
     spans::{self, Before},
     store::{Doorbell, StoreError},
+    tx::{inside, inside_now},
 };
 
 /// How long finished branches wait for their slower siblings, to be reported in one call.
@@ -77,11 +79,23 @@ impl Shared {
         let lease = Lease { token, claimed_at };
         let name = drives.first().and_then(|drive| drive.name.clone());
         let linger = LINGER.min(self.config.drive_lease / 3);
-        let mut running: FuturesUnordered<_> =
-            drives.into_iter().map(|drive| self.drive_one(&gid, drive, lease, &before)).collect();
+        let mut running = FuturesUnordered::new();
+        let mut reports: Vec<Report> = Vec::with_capacity(drives.len());
+        for drive in drives {
+            let mut one = self.drive_one(&gid, drive, lease, &before).boxed();
+            match poll!(one.as_mut()) {
+                Poll::Ready(report) => reports.extend(report),
+                Poll::Pending => running.push(one),
+            }
+        }
+        if running.is_empty() {
+            if !reports.is_empty() {
+                self.close(&gid, name.as_ref(), reports).await;
+            }
+            return;
+        }
         let mut closing = FuturesUnordered::new();
-        let mut reports: Vec<Report> = Vec::new();
-        let mut send_at = Duration::ZERO;
+        let mut send_at = self.seam.elapsed() + linger;
         loop {
             let now = self.seam.elapsed();
             if !reports.is_empty() && (running.is_empty() || now >= send_at) {
@@ -194,19 +208,33 @@ impl Shared {
         // A branch that waits for its turn must not wait its lease away, nor begin when others shall take over.
         let turn = match Arc::clone(&hosted.permits).try_acquire_owned() {
             Ok(turn) if !self.handing_over.is_cancelled() => Some(turn),
-            _ => self.wait_for_turn(&hosted, self.lease_left(drive, lease) / 2).await,
+            _ => self.wait_for_turn(&hosted, self.lease_left(drive, lease) / 2).boxed().await,
         };
         let fresh = self.lease_left(drive, lease) >= self.config.drive_lease / 3;
         let Some(_turn) = turn.filter(|_| fresh) else {
             return Some(How::Release { after_ms: 0, unhandled: false });
         };
-        let work =
-            run_handler(Arc::clone(&hosted), gid.clone(), drive.clone(), self.config.fence_retention());
-        let span = spans::phase(gid, drive, before);
-        let work = crate::tx::inside(gid.clone(), work.instrument(span.clone()));
-        *ran = Some(Ran { span, began: self.seam.elapsed() });
-        let task = Task::spawn(&*self.seam, work);
-        let failed = match self.watch(gid, drive, lease, task, policy.phase_timeout).await {
+        let (span, began) = (spans::phase(gid, drive, before), self.seam.elapsed());
+        *ran = Some(Ran { span: span.clone(), began });
+        let fence_retention = self.config.fence_retention();
+        let begun = if hosted.phase_pace.is_prompt() {
+            let work = || handler(&hosted, gid, drive, fence_retention);
+            let begun = lazy(|cx| inside_now(gid.clone(), || span.in_scope(|| begin(cx, work)))).await;
+            hosted.phase_pace.kept(self.seam.elapsed().saturating_sub(began));
+            begun
+        } else {
+            let (hosted, gid, drive) = (Arc::clone(&hosted), gid.clone(), drive.clone());
+            Begun::Running(async move { handler(&hosted, &gid, &drive, fence_retention).await }.boxed())
+        };
+        let watched = match begun {
+            Begun::Ended(ended) => Watched::Ended(ended),
+            Begun::Running(work) => {
+                let work = inside(gid.clone(), work.instrument(span));
+                let task = Task::spawn(&*self.seam, work);
+                self.watch(gid, drive, lease, task, policy.phase_timeout).boxed().await
+            }
+        };
+        let failed = match watched {
             Watched::Ended(Ended::Done(Ok(()))) => return Some(How::Done { seen: seen(&drive.outcome) }),
             Watched::Ended(Ended::Done(Err(Unfinished::Undecodable(error)))) => {
                 return Some(park(ParkCause::Undecodable, error.to_string()));
@@ -444,21 +472,22 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-type Work = futures_util::future::BoxFuture<'static, Result<(), PhaseError>>;
-
-/// Reads a branch's payloads and runs its handler. All of it is the user's code and may panic, so that it
-/// belongs in a task of its own (rule 9).
-async fn run_handler(
-    hosted: Arc<Hosted>,
-    gid: Gid,
-    drive: Drive,
+/// Reads a branch's payloads and begins its handler. All of it is the user's code and may panic.
+fn handler(
+    hosted: &Hosted,
+    gid: &Gid,
+    drive: &Drive,
     fence_retention: FenceRetention,
-) -> Result<(), Unfinished> {
-    let work = handler(&hosted, &gid, &drive, fence_retention).map_err(Unfinished::Undecodable)?;
-    work.await.map_err(Unfinished::Phase)
+) -> BoxFuture<'static, Result<(), Unfinished>> {
+    match work_of(hosted, gid, drive, fence_retention) {
+        Ok(work) => work.map_err(Unfinished::Phase).boxed(),
+        Err(error) => std::future::ready(Err(Unfinished::Undecodable(error))).boxed(),
+    }
 }
 
-fn handler(
+type Work = BoxFuture<'static, Result<(), PhaseError>>;
+
+fn work_of(
     hosted: &Hosted,
     gid: &Gid,
     drive: &Drive,

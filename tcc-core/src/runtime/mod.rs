@@ -6,6 +6,7 @@ mod calls;
 mod driver;
 mod endings;
 mod keeper;
+mod pace;
 mod pauses;
 mod registry;
 mod shutdown;

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::StartError;
+use super::{StartError, pace::Pace};
 use crate::{
     action::{Action, ActionPolicy},
     error::NotRun,
@@ -31,6 +31,8 @@ pub(crate) struct Hosted {
     pub(crate) action: Action,
     /// Bounds its confirms and cancels in this process.
     pub(crate) permits: Arc<Semaphore>,
+    pub(crate) try_pace: Pace,
+    pub(crate) phase_pace: Pace,
 }
 
 impl Hosted {
@@ -76,7 +78,8 @@ impl Registry {
             .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Name)?;
         let permits = Arc::new(Semaphore::new(action.policy.concurrency.min(Semaphore::MAX_PERMITS)));
-        let hosted = Arc::new(Hosted { action, permits });
+        let hosted =
+            Arc::new(Hosted { action, permits, try_pace: Pace::default(), phase_pace: Pace::default() });
         for name in names {
             if self.actions.insert(name.clone(), Arc::clone(&hosted)).is_some() {
                 return Err(StartError::ActionTwice(name));
