@@ -22,8 +22,8 @@ const WAITING_MAX: usize = 4_096;
 const STEPS_MAX: usize = 64;
 /// The most bytes of a call, if it has more than one step.
 const BYTES_MAX: usize = 1 << 20;
-/// Calls of a lane under way at a time. While they are, further steps gather.
-const CALLS_MAX: usize = 1;
+/// Calls of a lane under way at a time: Redis has the next one when it ends one. While they are, further steps gather.
+const CALLS_MAX: usize = 2;
 
 /// What a lane's steps do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,6 +128,11 @@ impl Sender {
                         break;
                     }
                     rest.extend(waiting.drain(..));
+                    // The first of many that are about to send wakes this task: it lets the others send as well.
+                    tokio::task::yield_now().await;
+                    while rest.len() < STEPS_MAX && let Ok(more) = steps.try_recv() {
+                        rest.push_back(more);
+                    }
                 }
             }
         }

@@ -289,6 +289,36 @@ async fn what_waits_while_a_call_is_under_way_shares_the_next() {
     assert_eq!(story.record().await.state, TransactionState::Confirmed);
 }
 
+/// The first that sends wakes the lane, which must not be off with one step while others are about to send.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn steps_of_tasks_that_run_one_after_the_other_share_a_call() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    for number in 1..=20 {
+        Story::new(&store, number).register(&[STOCK]).await;
+    }
+    const ROUNDS: u64 = 20;
+    Story::new(&store, 1).report(&[(1, succeeded())]).await;
+    let before = calls(&mut raw).await;
+    for _ in 0..ROUNDS {
+        let store = store.clone();
+        let all = tokio::spawn(async move {
+            let one = |number| {
+                let store = store.clone();
+                tokio::spawn(async move { Story::new(&store, number).try_apply(report(1)).await })
+            };
+            join_all((1..=20).map(one).collect::<Vec<_>>()).await
+        });
+        let answers =
+            timeout(Duration::from_secs(10), all).await.expect("answers in time").expect("no panic");
+        assert!(answers.iter().all(|answer| matches!(answer, Ok(Ok(_)))), "{answers:?}");
+    }
+    // The scheduler looks at the network now and then, and lets the lane go before all have sent.
+    let calls = calls(&mut raw).await - before;
+    assert!(calls < 2 * ROUNDS * 9 / 10, "{calls} calls in {ROUNDS} rounds of steps that could share one");
+}
+
 /// No step takes what was sent for the next, and a list that claims to be longer than what is sent ends with it.
 #[tokio::test]
 async fn a_step_takes_its_own_arguments_only() {
