@@ -56,7 +56,7 @@ impl Bench {
                 }
                 Step::Apply(gid, op) => {
                     left -= 1;
-                    let applied = self.store.apply(&gid, op.clone()).await.expect("an operation is taken");
+                    let applied = self.store.apply(&gid, &op).await.expect("an operation is taken");
                     generator.hear(&gid, &op, &applied);
                 }
             }

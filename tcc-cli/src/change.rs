@@ -175,7 +175,7 @@ impl Changes<'_> {
     async fn one(&self, gid: &Gid, change: &Change, world: &World) -> Outcome<Done> {
         let Operator { by, why } = self.operator.clone();
         let operate = Operate { by: by.clone(), why, change: change.clone() };
-        let applied = match self.store.apply(gid, operate.into()).await {
+        let applied = match self.store.apply(gid, &operate.into()).await {
             Ok(applied) => applied,
             Err(error) if error.kind() == StoreErrorKind::Corrupt => {
                 let words = format!(
@@ -223,7 +223,7 @@ impl Changes<'_> {
         if refusal == Refusal::NotFound {
             return Err(lookup::unknown(self.store, gid));
         }
-        let swept = self.store.apply(gid, Sweep { by: self.operator.by.clone() }.into()).await?;
+        let swept = self.store.apply(gid, &Sweep { by: self.operator.by.clone() }.into()).await?;
         swept.result.map_err(|refusal| Failure::Refused { gid: gid.clone(), refusal })?;
         let state = self.store.load(gid).await?.map(|record| record.state);
         Ok(Done {

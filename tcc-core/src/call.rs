@@ -362,7 +362,8 @@ impl<T: Send + 'static, E: Send + 'static> Started<T, E> {
         let mut trying = match self {
             Self::Running(trying) => trying,
             Self::Ended(answered) => return answered,
-            Self::Elsewhere(elsewhere) => return elsewhere.finish().await,
+            // Seldom, and large.
+            Self::Elsewhere(elsewhere) => return elsewhere.finish().boxed().await,
         };
         let ended = trying.task.join_within(&*trying.tx.shared.seam, trying.patience).await;
         match ended {

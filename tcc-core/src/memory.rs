@@ -397,8 +397,8 @@ impl Store for MemoryStore {
         Ok(self.shard(shard).now)
     }
 
-    async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
-        Ok(self.apply_now(gid, &op).0)
+    async fn apply(&self, gid: &Gid, op: &Op) -> Result<Applied, StoreError> {
+        Ok(self.apply_now(gid, op).0)
     }
 
     async fn load(&self, gid: &Gid) -> Result<Option<Record>, StoreError> {

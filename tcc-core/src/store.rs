@@ -33,7 +33,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn now(&self, shard: u16) -> Result<Timestamp, StoreError>;
 
     /// Applies one operation to one transaction in one atomic step, durably before it answers.
-    async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError>;
+    async fn apply(&self, gid: &Gid, op: &Op) -> Result<Applied, StoreError>;
 
     /// The record of a transaction.
     async fn load(&self, gid: &Gid) -> Result<Option<Record>, StoreError>;

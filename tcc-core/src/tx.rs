@@ -426,7 +426,7 @@ impl TxInner {
                 self.learn(ordinal, known);
                 Ok(())
             }
-            Role::Joined { .. } => self.record_outcome(ordinal, known).await,
+            Role::Joined { .. } => Box::pin(self.record_outcome(ordinal, known)).await,
         }
     }
 
@@ -693,7 +693,8 @@ impl TxInner {
                 return (Ok(Settled { decision, state: TransactionState::Cancelled }), None);
             }
             Ok(Err(refusal)) => {
-                self.cancel_lost(known.iter().map(|heard| heard.ordinal).collect(), known).await;
+                let all = known.iter().map(|heard| heard.ordinal).collect();
+                Box::pin(self.cancel_lost(all, known)).await;
                 let message = format!("the decision ({asked}) found no record: {refusal}");
                 let error = TransactionError::new(TransactionErrorKind::Lost, message);
                 return (Err(error.of(&self.gid, &self.name)), None);
@@ -754,7 +755,7 @@ impl TxInner {
         if direction == Direction::Confirm {
             self.state().perhaps_confirmed = decide.heard.iter().map(|heard| heard.ordinal).collect();
         }
-        self.shared.call(&self.gid, decide, self.shared.config.decide_patience).await
+        Box::pin(self.shared.call(&self.gid, decide, self.shared.config.decide_patience)).await
     }
 
     /// Outcomes that a decision was to carry are reported without it when it is given up: another may
@@ -792,8 +793,9 @@ impl TxInner {
 
 impl Drop for TxInner {
     fn drop(&mut self) {
-        // One that was called has none, and may share its process with the one that has.
-        if matches!(self.role, Role::Initiator(_)) {
+        // One that was called has none, and may share its process with the one that has. Once decided it was forgotten.
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if matches!(self.role, Role::Initiator(_)) && state.phase == Phase::Open {
             self.forget_lease();
         }
     }

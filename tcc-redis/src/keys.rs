@@ -1,5 +1,7 @@
 //! Names of keys. All keys of a shard carry its hash tag, so that they share one slot of a Redis Cluster.
 
+use std::borrow::Cow;
+
 use tcc_core::{BusinessKey, Gid, Name};
 
 /// The consumer group of every queue.
@@ -9,9 +11,12 @@ pub(crate) const GROUP: &str = "workers";
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
     namespace: Name,
-    shards: u16,
+    /// What the keys of each shard begin with.
+    tags: Vec<String>,
 }
 
+/// What comes before a transaction's id.
+const TRANSACTION: &str = "tx:";
 /// The changes of operators, a stream.
 pub(crate) const AUDIT: &str = "audit";
 /// What is paused, a hash in shard 0.
@@ -24,7 +29,8 @@ pub(crate) const FIXED: [&str; 5] = ["clock", "due", "open", "parked", "unreadab
 
 impl Keys {
     pub(crate) fn new(namespace: Name, shards: u16) -> Self {
-        Self { namespace, shards }
+        let tags = (0..shards).map(|shard| tag_of(&namespace, shard)).collect();
+        Self { namespace, tags }
     }
 
     pub(crate) fn namespace(&self) -> &Name {
@@ -32,16 +38,27 @@ impl Keys {
     }
 
     pub(crate) fn shards(&self) -> u16 {
-        self.shards
+        self.tags.len() as u16
     }
 
     /// A key of a shard.
     pub(crate) fn of(&self, shard: u16, suffix: &str) -> String {
-        format!("{{{}:{shard:02}}}:{suffix}", self.namespace)
+        self.joined(shard, &[suffix])
     }
 
     pub(crate) fn transaction(&self, gid: &Gid) -> String {
-        self.of(gid.shard(), &transaction_suffix(gid))
+        self.joined(gid.shard(), &[TRANSACTION, gid.as_str()])
+    }
+
+    /// Put together without formatting: every call needs dozens.
+    fn joined(&self, shard: u16, suffix: &[&str]) -> String {
+        let tag = self.tags.get(usize::from(shard));
+        let tag =
+            tag.map_or_else(|| Cow::Owned(tag_of(&self.namespace, shard)), |tag| Cow::Borrowed(tag.as_str()));
+        let mut key = String::with_capacity(tag.len() + suffix.iter().map(|part| part.len()).sum::<usize>());
+        key.push_str(&tag);
+        suffix.iter().for_each(|part| key.push_str(part));
+        key
     }
 
     pub(crate) fn queue(&self, shard: u16, participant: &Name) -> String {
@@ -49,13 +66,13 @@ impl Keys {
     }
 }
 
+fn tag_of(namespace: &Name, shard: u16) -> String {
+    format!("{{{namespace}:{shard:02}}}:")
+}
+
 /// What a process tells of itself, in shard 0.
 pub(crate) fn node_suffix(process: &str) -> String {
     format!("node:{process}")
-}
-
-pub(crate) fn transaction_suffix(gid: &Gid) -> String {
-    format!("tx:{gid}")
 }
 
 pub(crate) fn history_suffix(gid: &Gid) -> String {

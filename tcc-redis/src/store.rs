@@ -15,7 +15,7 @@ use crate::{
         Unreadable,
         record::{self, Fields},
         reply::{self, Reply},
-        request::request,
+        request::{Request, request},
     },
     connect::{Call, Link, RedisStoreBuilder},
     hints::Hints,
@@ -175,37 +175,34 @@ impl Store for RedisStore {
         Ok(self.inner.link.look(shard, 0).await?.0)
     }
 
-    async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
+    async fn apply(&self, gid: &Gid, op: &Op) -> Result<Applied, StoreError> {
         self.check_shard(gid)?;
         let inner = &self.inner;
-        let request = request(gid, &op)?;
-        let mut suffixes = request.suffixes;
+        let Request { kind, operation, arguments, mut suffixes } = request(gid, op)?;
         suffixes.iter().for_each(|suffix| inner.hints.learn(gid, suffix));
-        if let Op::Register(register) = &op {
+        if let Op::Register(register) = op {
             register.branches.iter().for_each(|new| inner.hints.learn_queue(new.action.participant()));
         }
         suffixes.extend(inner.hints.key(gid));
         if inner.link.settings.history.entries_max() > 0 {
             suffixes.push(keys::history_suffix(gid));
         }
-        let lane = match request.kind {
+        let lane = match kind {
             Kind::Beginning => &inner.beginning,
             Kind::Finishing => &inner.finishing,
         };
         let lane = &lane[usize::from(gid.shard())];
+        let mut arguments = Some(arguments);
         for _ in 0..SENDINGS_MAX {
-            let step = Step {
-                operation: request.operation,
-                gid: gid.clone(),
-                arguments: request.arguments.clone(),
-                suffixes: suffixes.clone(),
-            };
+            // To be sent again it is written again: that is seldom, and nothing is kept for it.
+            let arguments = arguments.take().map_or_else(|| Ok(request(gid, op)?.arguments), Ok)?;
+            let step = Step { operation, gid: gid.clone(), arguments, suffixes: suffixes.clone() };
             let answer = lane.take(step).await?;
             #[cfg(feature = "testing")]
             if reply::is_short(&answer) {
-                self.count_short_way(request.operation);
+                self.count_short_way(operation);
             }
-            match reply::reply(&op, answer)? {
+            match reply::reply(op, answer)? {
                 Reply::Applied(applied) => {
                     if ends(&applied) {
                         inner.hints.forget(gid);

@@ -160,7 +160,7 @@ async fn the_trace_of_a_try_stands_in_its_branch_and_nothing_where_there_is_none
     let mut register = register(Some(story.create().await), &[STOCK, PAY]);
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     register.branches[1].trace = Some(trace.parse().expect("a trace"));
-    store.apply(&story.gid, register.into()).await.expect("an answer").result.expect("branches");
+    store.apply(&story.gid, &register.into()).await.expect("an answer").result.expect("branches");
     let fields = scene.fields(&story.gid).await;
     assert_eq!(fields["01"], "stock.reserve@1 call=1 arguments=21:3f417cae");
     assert_eq!(fields["02"], format!("pay.authorize@1 call=2 trace={trace} arguments=21:73832e0d"));

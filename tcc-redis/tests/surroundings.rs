@@ -366,6 +366,6 @@ async fn a_gid_of_another_configuration_is_refused() {
     let foreign = tcc_core::Gid::new(tcc_core::Timestamp::from_millis(1), 1, 3);
     assert_eq!(store.load(&foreign).await.expect("an answer"), None);
     let sweep = Sweep { by: "sweeper".parse().expect("a name") };
-    let error = store.apply(&foreign, sweep.into()).await.expect_err("a foreign gid");
+    let error = store.apply(&foreign, &sweep.into()).await.expect_err("a foreign gid");
     assert_eq!(error.kind(), StoreErrorKind::Misconfigured);
 }

@@ -163,8 +163,8 @@ impl Store for Faulty {
         self.store.now(shard).await
     }
 
-    async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
-        let kind = kind(&op);
+    async fn apply(&self, gid: &Gid, op: &Op) -> Result<Applied, StoreError> {
+        let kind = kind(op);
         self.inner.lock().unwrap().calls.push((kind, op.clone()));
         let fault = self.next(kind);
         self.come_to(fault).await?;

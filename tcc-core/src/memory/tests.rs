@@ -194,7 +194,7 @@ async fn each_shards_time_never_goes_back() {
     assert_eq!(bench.store.now(0).await.unwrap().as_millis(), BEGUN_AT + 500);
     assert_eq!(bench.store.now(1).await.unwrap().as_millis(), BEGUN_AT);
     let again =
-        bench.store.apply(&gid(1, 0), Op::Sweep(machine::Sweep { by: text("sweeper") })).await.unwrap();
+        bench.store.apply(&gid(1, 0), &Op::Sweep(machine::Sweep { by: text("sweeper") })).await.unwrap();
     assert_eq!(again.now.as_millis(), BEGUN_AT + 500);
 }
 

@@ -287,7 +287,7 @@ impl Meter {
     }
 
     /// A handler of phase two ended here, and took this long.
-    pub(crate) fn drove(&self, drive: &Drive, outcome: &str, took: Duration) {
+    pub(crate) fn drove(&self, drive: &Drive, outcome: &str, took: impl FnOnce() -> Duration) {
         let Some(meter) = self.actions.get(&drive.action) else { return };
         let phase = match drive.direction {
             Direction::Confirm => &meter.phases[0],
@@ -296,7 +296,7 @@ impl Meter {
         if let Some(place) = PHASE_OUTCOMES.iter().position(|one| *one == outcome) {
             phase.outcomes[place].increment(|| 1);
         }
-        phase.duration.record(|| took.as_secs_f64());
+        phase.duration.record(|| took().as_secs_f64());
         if drive.attempt > 1 {
             phase.retries.increment(|| 1);
         }

@@ -26,9 +26,9 @@ impl Shared {
     pub(crate) async fn call<O: Operation>(&self, gid: &Gid, op: O, patience: Duration) -> Called<O::Answer> {
         let op: Op = op.into_op();
         let started = self.seam.elapsed();
-        let mut wait = REPEAT_BASE;
+        let (mut asked_at, mut wait) = (started, REPEAT_BASE);
         loop {
-            let error = match self.call_once(gid, op.clone()).await {
+            let error = match self.call_once(gid, &op, asked_at).await {
                 Ok(Ok(answer)) => match O::answer(answer) {
                     Some(answer) => return Ok(Ok(answer)),
                     None => {
@@ -48,17 +48,17 @@ impl Shared {
             }
             self.seam.sleep(jittered(wait, self.seam.random())).await;
             wait = (wait * 2).min(REPEAT_CAP);
+            asked_at = self.seam.elapsed();
         }
     }
 
     async fn call_once(
         &self,
         gid: &Gid,
-        op: Op,
+        op: &Op,
+        asked_at: Duration,
     ) -> Result<Result<crate::machine::Answer, Refusal>, StoreError> {
-        let asked_at = self.seam.elapsed();
-        let call = StoreCall::of(&op);
-        let applied = self.read(call, self.store.apply(gid, op)).await?;
+        let applied = self.read_since(asked_at, StoreCall::of(op), self.store.apply(gid, op)).await?;
         self.clock.hear(gid.shard(), applied.now, asked_at);
         Ok(applied.result)
     }
@@ -79,7 +79,15 @@ impl Shared {
         what: StoreCall,
         call: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let asked_at = self.seam.elapsed();
+        self.read_since(self.seam.elapsed(), what, call).await
+    }
+
+    async fn read_since<T>(
+        &self,
+        asked_at: Duration,
+        what: StoreCall,
+        call: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         let answered = in_time(&*self.seam, self.config.store_timeout, call).await;
         let took = || self.seam.elapsed().saturating_sub(asked_at);
         self.meter.stored(what, answered.as_ref().err().map(StoreError::kind), took);

@@ -176,7 +176,7 @@ impl Shared {
         if let Some(Ran { span, began }) = ran {
             let outcome = outcome_of(how.as_ref());
             span.record("outcome", outcome);
-            self.meter.drove(&drive, outcome, self.seam.elapsed().saturating_sub(began));
+            self.meter.drove(&drive, outcome, || self.seam.elapsed().saturating_sub(began));
         }
         let how = how?;
         let close =
@@ -208,13 +208,17 @@ impl Shared {
         // A branch that waits for its turn must not wait its lease away, nor begin when others shall take over.
         let turn = match Arc::clone(&hosted.permits).try_acquire_owned() {
             Ok(turn) if !self.handing_over.is_cancelled() => Some(turn),
-            _ => self.wait_for_turn(&hosted, self.lease_left(drive, lease) / 2).boxed().await,
+            _ => {
+                let patience = lease.left(drive, self.seam.elapsed()) / 2;
+                self.wait_for_turn(&hosted, patience).boxed().await
+            }
         };
-        let fresh = self.lease_left(drive, lease) >= self.config.drive_lease / 3;
+        let began = self.seam.elapsed();
+        let fresh = lease.left(drive, began) >= self.config.drive_lease / 3;
         let Some(_turn) = turn.filter(|_| fresh) else {
             return Some(How::Release { after_ms: 0, unhandled: false });
         };
-        let (span, began) = (spans::phase(gid, drive, before), self.seam.elapsed());
+        let span = spans::phase(gid, drive, before);
         *ran = Some(Ran { span: span.clone(), began });
         let fence_retention = self.config.fence_retention();
         let begun = if hosted.phase_pace.is_prompt() {
@@ -279,11 +283,6 @@ impl Shared {
             return park(ParkCause::UnknownAction, error);
         }
         How::Release { after_ms: crate::time::millis(HAND_ON), unhandled: true }
-    }
-
-    fn lease_left(&self, drive: &Drive, lease: Lease) -> Duration {
-        let held = self.seam.elapsed().saturating_sub(lease.claimed_at);
-        Duration::from_millis(drive.lease_ms).saturating_sub(held)
     }
 
     /// Waits for a handler, keeping its lease. A handler that must stop is stopped and joined first.
@@ -421,6 +420,14 @@ impl Shared {
 struct Lease {
     token: Token,
     claimed_at: Duration,
+}
+
+impl Lease {
+    /// How much of it is left.
+    fn left(self, drive: &Drive, now: Duration) -> Duration {
+        let held = now.saturating_sub(self.claimed_at);
+        Duration::from_millis(drive.lease_ms).saturating_sub(held)
+    }
 }
 
 /// A handler that was started.

@@ -22,6 +22,7 @@ pub(crate) struct Awaited {
     endings: Arc<Endings>,
     gid: Gid,
     told: oneshot::Receiver<()>,
+    over: bool,
 }
 
 impl Endings {
@@ -33,7 +34,7 @@ impl Endings {
     pub(crate) fn expect(self: &Arc<Self>, gid: &Gid) -> Awaited {
         let (tell, told) = oneshot::channel();
         self.awaited().insert(gid.clone(), tell);
-        Awaited { endings: Arc::clone(self), gid: gid.clone(), told }
+        Awaited { endings: Arc::clone(self), gid: gid.clone(), told, over: false }
     }
 
     /// Says that a transaction is final.
@@ -51,11 +52,15 @@ impl Awaited {
         if (&mut self.told).await.is_err() {
             std::future::pending().await
         }
+        self.over = true;
     }
 }
 
 impl Drop for Awaited {
     fn drop(&mut self) {
-        self.endings.awaited().remove(&self.gid);
+        // Who told it has taken it out.
+        if !self.over {
+            self.endings.awaited().remove(&self.gid);
+        }
     }
 }

@@ -229,21 +229,21 @@ impl Bench {
         let (mut expected, mut transitions) = memory.apply_now(gid, op);
         if let Mode::Lossy(proxy) = &self.mode {
             proxy.lose_next();
-            let lost = self.store.apply(gid, op.clone()).await;
+            let lost = self.store.apply(gid, op).await;
             if !proxy.has_lost() || lost.is_ok() {
                 return Err(format!("{}: the answer was not lost", place("loss")));
             }
         }
         if !matches!(self.mode, Mode::Once | Mode::Later) {
             if matches!(self.mode, Mode::Twice) {
-                let first = self.next_store().apply(gid, op.clone()).await.map_err(text)?;
+                let first = self.next_store().apply(gid, op).await.map_err(text)?;
                 same(&place("first answer"), &expected, &first)?;
             }
             let (again, more) = memory.apply_now(gid, op);
             expected = again;
             transitions.extend(more);
         }
-        let actual = self.next_store().apply(gid, op.clone()).await.map_err(|error| {
+        let actual = self.next_store().apply(gid, op).await.map_err(|error| {
             format!("{}: {error}: {:?}", place("error"), std::error::Error::source(&error).map(text))
         })?;
         same(&place("answer"), &expected, &actual)?;

@@ -42,7 +42,7 @@ impl<'a, S: Store + ?Sized> Story<'a, S> {
     }
 
     pub(crate) async fn try_apply(&self, op: impl Into<Op>) -> Result<Applied, StoreError> {
-        self.store.apply(&self.gid, op.into()).await
+        self.store.apply(&self.gid, &op.into()).await
     }
 
     /// Applies an operation that must be answered.

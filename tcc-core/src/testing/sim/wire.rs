@@ -296,14 +296,14 @@ impl Store for Wire {
         self.read("now", None, move |store| async move { store.now(shard).await }.boxed()).await
     }
 
-    async fn apply(&self, gid: &Gid, op: Op) -> Result<Applied, StoreError> {
+    async fn apply(&self, gid: &Gid, op: &Op) -> Result<Applied, StoreError> {
         let request = self.world.next_request();
-        let full = begins(&op) && self.world.strikes(|rates| rates.full);
+        let full = begins(op) && self.world.strikes(|rates| rates.full);
         if full {
             self.world.fault(self.process, Fault::StoreFull);
         }
-        let (what, told) = (name_of(&op), gid.clone());
-        let (gid, process, served) = (gid.clone(), self.process, AtomicBool::new(false));
+        let (what, told) = (name_of(op), gid.clone());
+        let (gid, op, process, served) = (gid.clone(), op.clone(), self.process, AtomicBool::new(false));
         self.ask(what, Some(&told), move |world| {
             if full {
                 return Err(StoreError::new(StoreErrorKind::Full, "the store has no room"));
