@@ -193,7 +193,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Argument for T {}
 #[derive(Debug)]
 pub struct Codec<T> {
     write: fn(ArgumentsWriter, &'static str, &T) -> ArgumentsWriter,
-    read: fn(&mut ArgumentsReader, &'static str) -> Result<T, DecodeError>,
+    read: fn(&mut ArgumentsReader<'_>, &'static str) -> Result<T, DecodeError>,
 }
 
 impl<T> Codec<T> {
@@ -203,7 +203,7 @@ impl<T> Codec<T> {
     where
         T: Argument,
     {
-        Self { write: ArgumentsWriter::field::<T>, read: ArgumentsReader::field::<T> }
+        Self { write: ArgumentsWriter::field::<T>, read: |reader, name| reader.field(name) }
     }
 
     /// Of an argument kept out of logs and listings.
@@ -212,7 +212,7 @@ impl<T> Codec<T> {
     where
         T: Argument,
     {
-        Self { write: ArgumentsWriter::redacted::<T>, read: ArgumentsReader::field::<T> }
+        Self { write: ArgumentsWriter::redacted::<T>, read: |reader, name| reader.field(name) }
     }
 
     /// Adds the argument to what is recorded.
@@ -226,7 +226,7 @@ impl<T> Codec<T> {
     /// # Errors
     ///
     /// When it is missing or does not decode.
-    pub fn read(&self, arguments: &mut ArgumentsReader, name: &'static str) -> Result<T, DecodeError> {
+    pub fn read(&self, arguments: &mut ArgumentsReader<'_>, name: &'static str) -> Result<T, DecodeError> {
         (self.read)(arguments, name)
     }
 }

@@ -1,8 +1,11 @@
 //! Payloads: the arguments and results of branches, as JSON text.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::exact;
@@ -47,7 +50,7 @@ impl Payload {
     /// When JSON cannot hold it exactly: a float that is no number, `Some(None)`, a map whose keys are
     /// no text.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        encode_field("the value", value).map(|text| Self(text.into()))
+        encode_field(&"the value", value).map(|text| Self(text.into()))
     }
 
     /// Reads the value back.
@@ -107,11 +110,14 @@ impl fmt::Debug for Payload {
     }
 }
 
-fn encode_field<T: Serialize + ?Sized>(field: &str, value: &T) -> Result<String, EncodeError> {
-    let fail = |cause: String| EncodeError { field: field.to_owned(), cause };
+fn encode_field<T: Serialize + ?Sized>(field: &dyn fmt::Display, value: &T) -> Result<String, EncodeError> {
+    let fail = |cause: String| EncodeError { field: field.to_string(), cause };
     exact::check(value).map_err(|error| fail(error.to_string()))?;
     serde_json::to_string(value).map_err(|error| fail(error.to_string()))
 }
+
+/// Room for the arguments of most calls.
+const ARGUMENTS_BYTES: usize = 256;
 
 /// Writes arguments as one JSON object, in the order they are declared.
 #[derive(Debug)]
@@ -130,7 +136,9 @@ impl ArgumentsWriter {
     /// No arguments yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { text: String::from("{"), failed: None }
+        let mut text = String::with_capacity(ARGUMENTS_BYTES);
+        text.push('{');
+        Self { text, failed: None }
     }
 
     /// Adds an argument.
@@ -149,7 +157,7 @@ impl ArgumentsWriter {
         if self.failed.is_some() {
             return self;
         }
-        match encode_field(&format!("argument `{name}`"), value) {
+        match encode_field(&format_args!("argument `{name}`"), value) {
             Ok(json) => {
                 let comma = if self.text.len() == 1 { "" } else { "," };
                 self.text.extend([comma, "\"", prefix, name, "\":", &json]);
@@ -176,20 +184,49 @@ impl ArgumentsWriter {
 
 /// Reads arguments written by [`ArgumentsWriter`].
 #[derive(Debug)]
-pub struct ArgumentsReader {
-    fields: BTreeMap<String, Box<RawValue>>,
+pub struct ArgumentsReader<'a> {
+    fields: Fields<'a>,
 }
 
-impl ArgumentsReader {
+/// The fields of an object, as they stand in its text.
+#[derive(Debug)]
+struct Fields<'a>(Vec<(FieldName<'a>, &'a RawValue)>);
+
+#[derive(Debug, Deserialize)]
+struct FieldName<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> Deserialize<'a> for Fields<'a> {
+    fn deserialize<D: Deserializer<'a>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'a> Visitor<'a> for Object {
+            type Value = Fields<'a>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'a>>(self, mut object: A) -> Result<Fields<'a>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = object.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
+    }
+}
+
+impl<'a> ArgumentsReader<'a> {
     /// Takes the JSON object apart.
     ///
     /// # Errors
     /// When the payload is no JSON object.
-    pub fn parse(payload: &Payload) -> Result<Self, DecodeError> {
-        let fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(payload.as_str())
-            .map_err(|error| DecodeError::new("the arguments", error))?;
-        let plain = |name: String| name.strip_prefix(REDACTED_PREFIX).map(str::to_owned).unwrap_or(name);
-        Ok(Self { fields: fields.into_iter().map(|(name, value)| (plain(name), value)).collect() })
+    pub fn parse(payload: &'a Payload) -> Result<Self, DecodeError> {
+        let fields = serde_json::from_str(payload.as_str());
+        Ok(Self { fields: fields.map_err(|error| DecodeError::new("the arguments", error))? })
     }
 
     /// Takes out one argument. One that is absent is read as `null`, so that an `Option` added later
@@ -198,8 +235,11 @@ impl ArgumentsReader {
     /// # Errors
     /// When the argument is no `T`.
     pub fn field<T: DeserializeOwned>(&mut self, name: &'static str) -> Result<T, DecodeError> {
-        let value = self.fields.remove(name);
-        let text = value.as_ref().map_or("null", |raw| raw.get());
+        let fields = &mut self.fields.0;
+        let plain = |field: &'_ str| field.strip_prefix(REDACTED_PREFIX).unwrap_or(field) == name;
+        let place = fields.iter().rposition(|(field, _)| plain(&field.0));
+        let value = place.map(|place| fields.swap_remove(place).1);
+        let text = value.map_or("null", RawValue::get);
         serde_json::from_str(text).map_err(|error| {
             let absent = if value.is_none() { "it is absent, and " } else { "" };
             DecodeError::new(format!("argument `{name}`"), format!("{absent}{error}"))
@@ -232,7 +272,8 @@ mod tests {
     #[test]
     fn arguments_round_trip_in_their_order() {
         assert_eq!(sample().as_str(), r#"{"sku":"tea","!card":"4111","qty":2}"#);
-        let mut reader = ArgumentsReader::parse(&sample()).unwrap();
+        let payload = sample();
+        let mut reader = ArgumentsReader::parse(&payload).unwrap();
         assert_eq!(reader.field::<String>("card").unwrap(), "4111");
         assert_eq!(reader.field::<u32>("qty").unwrap(), 2);
         assert_eq!(ArgumentsWriter::new().finish().unwrap().as_str(), "{}");
@@ -269,7 +310,8 @@ mod tests {
 
     #[test]
     fn an_unreadable_argument_is_named() {
-        let mut reader = ArgumentsReader::parse(&sample()).unwrap();
+        let payload = sample();
+        let mut reader = ArgumentsReader::parse(&payload).unwrap();
         let wrong = reader.field::<u32>("sku").unwrap_err().to_string();
         assert!(wrong.contains("`sku`"), "{wrong}");
         let absent = reader.field::<u32>("colour").unwrap_err().to_string();
