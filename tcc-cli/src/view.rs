@@ -108,7 +108,7 @@ impl Summary {
             initiator: Some(record.initiator.to_string()),
             begun_at: Some(record.begun_at.to_string()),
             age_ms: Some(millis(record.begun_at, now)),
-            deadline_at: Some(record.deadline_at.to_string()),
+            deadline_at: record.ended_at.is_none().then(|| record.deadline_at.to_string()),
             ended_at: record.ended_at.map(|at| at.to_string()),
             decision,
             branches_total: branches.len(),

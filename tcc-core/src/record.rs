@@ -385,9 +385,9 @@ pub struct Record {
     pub decision: Option<Decision>,
     /// When it began.
     pub begun_at: Timestamp,
-    /// When it is cancelled if nothing is decided.
+    /// When it is cancelled if nothing is decided; when it ended, once it is final.
     pub deadline_at: Timestamp,
-    /// When its initiator counts as dead if nothing is decided.
+    /// When its initiator counts as dead if nothing is decided; when it ended, once it is final.
     pub lease_until: Timestamp,
     /// How long it is kept once final, in milliseconds.
     pub retention_ms: u64,

@@ -54,7 +54,32 @@ pub fn reply(op: &Op, answer: &[u8]) -> Result<(), StoreError> {
 /// As [`Store::apply`](tcc_core::store::Store::apply), when it cannot be written out.
 pub fn arguments(gid: &Gid, op: &Op) -> Result<(&'static str, Vec<Vec<u8>>), StoreError> {
     let request = request(gid, op)?;
-    Ok((request.operation, request.arguments.iter().map(<[u8]>::to_vec).collect()))
+    let (mut texts, mut rest) = (Vec::new(), request.arguments.bytes());
+    for _ in 0..request.arguments.count() {
+        texts.push(read_text(&mut rest).ok_or_else(|| {
+            StoreError::new(StoreErrorKind::Corrupt, "an argument is neither a text nor a number")
+        })?);
+    }
+    Ok((request.operation, texts))
+}
+
+/// Takes an argument off, a number as its digits.
+fn read_text(from: &mut &[u8]) -> Option<Vec<u8>> {
+    let mut number = *from;
+    if let Ok(found) = rmp::decode::read_int::<u64, _>(&mut number) {
+        *from = number;
+        return Some(found.to_string().into_bytes());
+    }
+    let length = usize::try_from(rmp::decode::read_str_len(from).ok()?).ok()?;
+    let (text, rest) = from.split_at_checked(length)?;
+    *from = rest;
+    Some(text.to_vec())
+}
+
+/// The number these are the digits of.
+fn number(text: &[u8]) -> Option<u64> {
+    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    (number.to_string().as_bytes() == text).then_some(number)
 }
 
 impl RedisStore {
@@ -71,7 +96,12 @@ impl RedisStore {
         suffixes: Vec<String>,
     ) -> Result<Option<String>, StoreError> {
         let mut written = Arguments::default();
-        arguments.iter().for_each(|argument| written.push_bytes(argument));
+        for argument in arguments {
+            match number(argument) {
+                Some(number) => written.push_number(number),
+                None => written.push_bytes(argument),
+            }
+        }
         let step = Step { operation, gid: gid.clone(), arguments: written, suffixes };
         let (_, answer) = self.lane_of(gid, operation).take(step).await?;
         Ok(match answer {

@@ -100,13 +100,15 @@ impl Inspector {
         self.link.read(length.arg(self.link.settings.keys.queue(shard, participant))).await
     }
 
-    /// What happened to a transaction, oldest first, as far as it is kept.
+    /// What happened to a transaction, oldest first, as far as it is kept: a line each, its moment first.
     ///
     /// # Errors
     /// When Redis does not answer.
     pub async fn history(&self, gid: &Gid) -> Result<Vec<String>, StoreError> {
-        let mut lines = redis::cmd("LRANGE");
-        self.link.read(lines.arg(self.key(gid.shard(), &keys::history_suffix(gid))).arg(0).arg(-1)).await
+        let mut range = redis::cmd("LRANGE");
+        range.arg(self.key(gid.shard(), &keys::history_suffix(gid))).arg(0).arg(-1);
+        let entries: Vec<String> = self.link.read(&range).await?;
+        Ok(entries.iter().flat_map(|entry| lines_of(entry)).collect())
     }
 
     /// Name of the key that leads from a business key to its transaction.
@@ -133,5 +135,16 @@ impl Inspector {
         let scored: Vec<(String, f64)> = self.link.read(range.arg("WITHSCORES")).await?;
         let moment = |(member, score): (String, f64)| (member, Timestamp::from_millis(score as u64));
         Ok(scored.into_iter().map(moment).collect())
+    }
+}
+
+/// The lines of an entry of the history: what a step did, each with the moment. What an operator did stands alone, with
+/// a reason in free words.
+fn lines_of(entry: &str) -> Vec<String> {
+    match entry.split_once(' ') {
+        Some((at, said)) if !said.starts_with("operator ") => {
+            said.split("; ").map(|line| format!("{at} {line}")).collect()
+        }
+        _ => vec![entry.to_owned()],
     }
 }

@@ -14,7 +14,13 @@ use tcc_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{codec::request::Arguments, connect::Link, hints::Hints, keys::FIXED, scripts::Function};
+use crate::{
+    codec::request::{Arguments, write_steps},
+    connect::Link,
+    hints::Hints,
+    keys::FIXED,
+    scripts::Function,
+};
 
 /// Steps that wait for a call; more wait for a place.
 const WAITING_MAX: usize = 4_096;
@@ -169,13 +175,10 @@ impl Sender {
         let optional = declared.len() - FIXED.len();
         declared.extend(steps.iter().map(|waiting| settings.keys.transaction(&waiting.step.gid)));
         let mut call = settings.timed_call(function, declared.iter());
-        call.argument(settings.history.entries_max()).argument(optional).argument(steps.len());
-        for Waiting { step, .. } in steps {
-            call.argument(step.operation).argument(step.arguments.count());
-            step.arguments.iter().for_each(|argument| {
-                call.argument(argument);
-            });
-        }
+        call.argument(settings.history.entries_max()).argument(optional);
+        call.argument(write_steps(
+            steps.iter().map(|waiting| (waiting.step.operation, &waiting.step.arguments)),
+        ));
         match self.link.call(&call).await? {
             Value::Array(mut answers) if answers.len() == steps.len() + 1 => {
                 let now = answers.remove(0);
@@ -194,7 +197,7 @@ impl Sender {
 fn take_call(rest: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let (mut steps, mut bytes) = (Vec::new(), 0);
     while let Some(next) = rest.front() {
-        bytes += next.step.arguments.bytes();
+        bytes += next.step.arguments.bytes().len();
         if !steps.is_empty() && (bytes > BYTES_MAX || steps.len() >= STEPS_MAX) {
             break;
         }

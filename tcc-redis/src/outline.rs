@@ -11,22 +11,9 @@ use crate::{
     connect::Link,
 };
 
-const HEAD: [&str; 12] = [
-    "format",
-    "name",
-    "key",
-    "initiator",
-    "state",
-    "decided",
-    "begun_at",
-    "deadline_at",
-    "lease_until",
-    "retention_ms",
-    "ended_at",
-    "branches",
-];
-/// Fields of the head that are there now and then.
-const REST: [&str; 2] = ["held", "bells"];
+/// The fields of the head; the first one tells how many branches there are.
+const HEAD: [&str; 10] =
+    ["record", "name", "key", "state", "begun", "until", "decided", "ended", "held", "bells"];
 /// The fields of a branch that hold no payload.
 const PARTS: [&str; 5] = ["", ".state", ".drive", ".wait", ".error"];
 
@@ -71,13 +58,12 @@ async fn together(link: &Link, gids: &[Gid]) -> Result<Vec<Outline>, StoreError>
         return Ok(Vec::new());
     }
     let keys = &link.settings.keys;
-    let names: Vec<&str> = HEAD.into_iter().chain(REST).collect();
     let mut pipeline = redis::pipe();
     for gid in gids {
-        pipeline.cmd("HMGET").arg(keys.transaction(gid)).arg(&names);
+        pipeline.cmd("HMGET").arg(keys.transaction(gid)).arg(&HEAD);
     }
     let heads: Vec<Vec<Option<Vec<u8>>>> = link.query(&pipeline).await?;
-    let counts = heads.iter().map(|head| head.get(HEAD.len() - 1).and_then(Option::as_deref).and_then(count));
+    let counts = heads.iter().map(|head| head.first().and_then(Option::as_deref).and_then(count));
     let counts: Vec<u32> = counts.map(Option::unwrap_or_default).collect();
     let branches: Vec<Vec<String>> = counts.iter().map(|count| branch_fields(*count)).collect();
     let mut pipeline = redis::pipe();
@@ -87,7 +73,7 @@ async fn together(link: &Link, gids: &[Gid]) -> Result<Vec<Outline>, StoreError>
     let values: Vec<Value> = link.query(&pipeline).await?;
     let outline = |(((gid, head), fields), values): (((&Gid, Vec<_>), Vec<String>), Value)| {
         let values: Vec<Option<Vec<u8>>> = from_redis_value(values).unwrap_or_default();
-        let head = names.iter().map(|name| (*name).to_owned()).zip(head);
+        let head = HEAD.iter().map(|name| (*name).to_owned()).zip(head);
         let pairs: Vec<(Vec<u8>, Vec<u8>)> = head
             .chain(fields.into_iter().zip(values))
             .filter_map(|(name, value)| Some((name.into_bytes(), value?)))
@@ -101,10 +87,10 @@ async fn together(link: &Link, gids: &[Gid]) -> Result<Vec<Outline>, StoreError>
     Ok(gids.iter().zip(heads).zip(branches).zip(values).map(outline).collect())
 }
 
-/// The number a field `branches` begins with.
+/// The number of branches a field `record` tells.
 fn count(text: &[u8]) -> Option<u32> {
-    let text = std::str::from_utf8(text).ok()?;
-    text.split(' ').next()?.parse::<u16>().ok().map(u32::from)
+    let (count, _) = record::numbers(std::str::from_utf8(text).ok()?).ok()?;
+    Some(u32::from(count))
 }
 
 /// Those of so many branches, and the first of one too many.

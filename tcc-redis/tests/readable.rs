@@ -106,16 +106,16 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
     let fields = scene.fields(&story.gid).await;
     let shown = |fields: &BTreeMap<String, String>, name: &str| fields.get(name).cloned().unwrap_or_default();
     assert_eq!(
-        ["branches", "01.state", "02.state", "decided"].map(|name| shown(&fields, name)),
-        ["2 marked", "", "refused refused", ""]
+        ["record", "01.state", "02.state", "decided"].map(|name| shown(&fields, name)),
+        ["format=1 branches=2 retention_ms=3600000 marked", "", "refused refused", ""]
     );
     scene.wait(1_000);
     story.sweep().await.expect("a sweep").result.expect("an answer");
     let fields = scene.fields(&story.gid).await;
     assert_eq!(
-        ["branches", "01.state", "02.state", "decided", "held"].map(|name| shown(&fields, name)),
+        ["record", "01.state", "02.state", "decided", "held"].map(|name| shown(&fields, name)),
         [
-            "2 looked marked",
+            "format=1 branches=2 retention_ms=3600000 looked marked",
             "cancelling unknown",
             "cancelling refused",
             "2099-11-21T05:10:01.000Z cancel initiator_lost by sweeper",
@@ -136,8 +136,8 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
     story.finish(&drives).await;
     let fields = scene.fields(&story.gid).await;
     assert_eq!(
-        ["branches", "01.state", "02.state", "02.drive", "held", "ended_at"].map(|name| shown(&fields, name)),
-        ["2", "cancelled unknown once", "cancelled refused once", "", "", "2099-11-21T05:10:01.000Z"]
+        ["until", "01.state", "02.state", "02.drive", "held", "ended"].map(|name| shown(&fields, name)),
+        ["", "cancelled unknown once", "cancelled refused once", "", "", "2099-11-21T05:10:01.000Z"]
     );
     let payloads = ["01", "01.arguments", "02", "02.arguments"].map(|name| shown(&fields, name));
     assert_eq!(
@@ -283,7 +283,7 @@ async fn history_tells_what_happened() {
 
 #[tokio::test]
 async fn history_tells_of_a_late_outcome() {
-    let scene = Scene::new(History::latest(3)).await;
+    let scene = Scene::new(History::latest(2)).await;
     let story = Story::new(&scene.store, 1);
     story.register(&[STOCK]).await;
     let drives = story.decide(Direction::Cancel, &[(1, None)], &[1]).await;
@@ -293,7 +293,11 @@ async fn history_tells_of_a_late_outcome() {
         .await;
     let history = scene.store.inspect().history(&gid(1)).await.expect("the history");
     let lines: Vec<&str> = history.iter().map(|line| &line[25..]).collect();
-    assert_eq!(lines, ["ended cancelled", "try of 01 succeeded", "reopened 01"], "only the latest are kept");
+    assert_eq!(
+        lines,
+        ["cancelled 01 after 0 ms", "ended cancelled", "try of 01 succeeded", "reopened 01"],
+        "only the latest are kept"
+    );
 }
 
 #[tokio::test]
@@ -316,7 +320,7 @@ async fn a_line_of_history_is_bounded() {
 
 #[tokio::test]
 async fn history_tells_no_duration_of_a_late_report() {
-    let scene = Scene::new(History::latest(2)).await;
+    let scene = Scene::new(History::latest(1)).await;
     let story = Story::new(&scene.store, 1);
     story.register(&[STOCK]).await;
     let first = story.decide(Direction::Cancel, &[(1, None)], &[1]).await;
@@ -459,7 +463,7 @@ async fn driven_to_its_end(
 
 #[tokio::test]
 async fn the_short_way_writes_what_the_long_way_writes() {
-    for history in [History::default(), History::latest(3), History::off()] {
+    for history in [History::default(), History::latest(2), History::off()] {
         for direction in [Direction::Confirm, Direction::Cancel] {
             let mut left = Vec::new();
             for is_long in [false, true] {

@@ -139,6 +139,8 @@ fn settle(record: &mut Record, now: Timestamp, step: &mut Step) {
         }
         record.state = ended;
         record.ended_at = Some(now);
+        // Nothing of it is waited for any more.
+        (record.deadline_at, record.lease_until) = (now, now);
         for branch in &mut record.branches {
             branch.result = None;
             if branch.known.is_some() {

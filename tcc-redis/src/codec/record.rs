@@ -46,16 +46,8 @@ impl Fields {
         self.optional(name).ok_or_else(|| Unreadable::new(name, "missing"))
     }
 
-    fn number<T: std::str::FromStr>(&self, name: &str) -> Result<T, Unreadable> {
-        self.text(name)?.parse().map_err(|_| Unreadable::new(name, "no number"))
-    }
-
     fn name(&self, name: &str) -> Result<Name, Unreadable> {
         Name::new(self.text(name)?).map_err(|_| Unreadable::new(name, "no name"))
-    }
-
-    fn moment(&self, name: &str) -> Result<Timestamp, Unreadable> {
-        moment(name, self.text(name)?)
     }
 
     fn optional_moment(&self, name: &str) -> Result<Option<Timestamp>, Unreadable> {
@@ -65,43 +57,93 @@ impl Fields {
 
 /// Reads a record.
 pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
-    if fields.text("format")? != FORMAT.to_string() {
-        return Err(Unreadable::new("format", "another version: upgrade this process"));
+    let (count, retention_ms) = numbers(fields.text("record")?)?;
+    if fields.optional(&format!("{:02}", u32::from(count) + 1)).is_some() {
+        return Err(Unreadable::new("record", "too few branches"));
     }
     let key = fields.optional("key").map(|key| key.parse());
-    // `2`, and marks for the functions: `2 looked marked`.
-    let count = fields.text("branches")?;
-    let count = count.strip_suffix(" marked").unwrap_or(count);
-    let count = count.strip_suffix(" looked").unwrap_or(count).parse::<u16>();
-    let count = count.map_err(|_| Unreadable::new("branches", "no number"))?;
-    if fields.optional(&format!("{:02}", u32::from(count) + 1)).is_some() {
-        return Err(Unreadable::new("branches", "too few"));
-    }
-    let initiator = fields.name("initiator")?;
+    let (begun_at, initiator) = begun(fields.text("begun")?)?;
     let decision = decision(fields, &initiator)?;
-    let held = fields.optional("held").map(held).transpose()?;
-    // A branch that says nothing else may be driven as soon as it is decided.
-    let start = decision.as_ref().map_or(Timestamp::default(), |decision| decision.at);
-    let branches =
-        (1..=count).map(|place| branch(fields, place, start, held)).collect::<Result<Vec<_>, _>>()?;
+    let ended_at = fields.optional_moment("ended")?;
+    let (lease_until, deadline_at) = limits(fields.optional("until"), ended_at)?;
+    let head = Head {
+        state: word_of("state", fields.text("state")?)?,
+        // A branch that says nothing else may be driven as soon as it is decided.
+        start: decision.as_ref().map_or(Timestamp::default(), |decision| decision.at),
+        held: fields.optional("held").map(held).transpose()?,
+    };
+    let branches = (1..=count).map(|place| branch(fields, place, &head)).collect::<Result<Vec<_>, _>>()?;
     let record = Record {
         format: FORMAT,
         gid: gid.clone(),
         name: fields.name("name")?,
         key: key.transpose().map_err(|_| Unreadable::new("key", "no key"))?,
         initiator,
-        state: word_of("state", fields.text("state")?)?,
+        state: head.state,
         decision,
-        begun_at: fields.moment("begun_at")?,
-        deadline_at: fields.moment("deadline_at")?,
-        lease_until: fields.moment("lease_until")?,
-        retention_ms: fields.number("retention_ms")?,
-        ended_at: fields.optional_moment("ended_at")?,
+        begun_at,
+        deadline_at,
+        lease_until,
+        retention_ms,
+        ended_at,
         branches,
         bells: bells(fields.optional("bells").unwrap_or_default())?,
     };
     check(&record)?;
     Ok(record)
+}
+
+/// What branches take from the head.
+struct Head {
+    state: TransactionState,
+    start: Timestamp,
+    held: Option<Claim>,
+}
+
+impl Head {
+    /// How most branches stand, which goes without saying.
+    fn usual_state(&self) -> (BranchState, Seen, Option<&'static str>) {
+        let held = self.held.map(|_| "held");
+        match self.state {
+            TransactionState::Confirming => (BranchState::Confirming, Seen::Succeeded, held),
+            TransactionState::Confirmed => (BranchState::Confirmed, Seen::Succeeded, Some("once")),
+            _ => (BranchState::Trying, Seen::Unknown, None),
+        }
+    }
+}
+
+/// How many branches there are, and the retention: `format=1 branches=2 retention_ms=86400000`, and marks for the
+/// functions, ` looked marked`.
+pub(crate) fn numbers(text: &str) -> Result<(u16, u64), Unreadable> {
+    let Some(rest) = text.strip_prefix(&format!("format={FORMAT} branches=")) else {
+        return Err(Unreadable::new("record", "another version: upgrade this process"));
+    };
+    let rest = rest.strip_suffix(" marked").unwrap_or(rest);
+    let rest = rest.strip_suffix(" looked").unwrap_or(rest);
+    let numbers = rest.split_once(" retention_ms=");
+    numbers
+        .and_then(|(count, retention)| Some((count.parse().ok()?, retention.parse().ok()?)))
+        .ok_or_else(|| Unreadable::new("record", "no numbers"))
+}
+
+/// `2099-11-21T05:10:00.250Z by shop-1`
+fn begun(text: &str) -> Result<(Timestamp, Name), Unreadable> {
+    let strange = || Unreadable::new("begun", "no beginning");
+    let (at, initiator) = text.split_once(" by ").ok_or_else(strange)?;
+    Ok((moment("begun", at)?, Name::new(initiator).map_err(|_| strange())?))
+}
+
+/// `lease=2099-11-21T05:10:05.250Z deadline=2099-11-21T05:10:30.250Z`; nothing of an ended transaction is waited for.
+fn limits(text: Option<&str>, ended_at: Option<Timestamp>) -> Result<(Timestamp, Timestamp), Unreadable> {
+    match (text, ended_at) {
+        (None, Some(ended_at)) => Ok((ended_at, ended_at)),
+        (Some(text), None) => {
+            let limits = text.strip_prefix("lease=").and_then(|rest| rest.split_once(" deadline="));
+            let (lease, deadline) = limits.ok_or_else(|| Unreadable::new("until", "no limits"))?;
+            Ok((moment("until", lease)?, moment("until", deadline)?))
+        }
+        _ => Err(Unreadable::new("until", "against state")),
+    }
 }
 
 /// `2099-11-21T05:10:00.250Z confirm committed`, and by whom if not by the initiator.
@@ -192,11 +234,11 @@ impl<'a> Words<'a> {
     }
 }
 
-fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) -> Result<Branch, Unreadable> {
+fn branch(fields: &Fields, place: u16, head: &Head) -> Result<Branch, Unreadable> {
     let field = format!("{place:02}");
     let words = |part: &str, allowed: &[&str]| Words::read(fields, format!("{field}{part}"), allowed);
     let line = words("", &["call", "runner", "trace", "arguments"])?;
-    let stands = words(".state", &["attempts", "result"])?;
+    let stands = words(".state", &["attempts"])?;
     let driven = words(".drive", &["epoch", "token", "lease", "closed"])?;
     let waits = words(".wait", &["next", "claimed", "ongoing", "unhandled", "parked", "since"])?;
     let strange = |words: &Words<'_>, why| Unreadable::new(words.field.clone(), why);
@@ -207,7 +249,7 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
     let call =
         line.get("call", |field, text| CallId::new(text).map_err(|_| Unreadable::new(field, "no call")))?;
     let (state, known, first) = match stands.first[..] {
-        [] if stands.words.is_empty() => (BranchState::Trying, Seen::Unknown, None),
+        [] if stands.words.is_empty() => head.usual_state(),
         [state, known] => (word_of(&stands.field, state)?, word_of(&stands.field, known)?, None),
         [state, known, first] => {
             (word_of(&stands.field, state)?, word_of(&stands.field, known)?, Some(first))
@@ -218,7 +260,7 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
     let claim = match first {
         None => claim(&driven)?,
         Some(_) if !driven.words.is_empty() => return Err(strange(&driven, "a second claim")),
-        Some("held") => Some(held.ok_or_else(|| Unreadable::new("held", "missing"))?),
+        Some("held") => Some(head.held.ok_or_else(|| Unreadable::new("held", "missing"))?),
         Some("once") => {
             let closed = Some(Closed::Final);
             Some(Claim { token: Token::NOBODY, until: Timestamp::default(), closed })
@@ -233,15 +275,15 @@ fn branch(fields: &Fields, place: u16, start: Timestamp, held: Option<Claim>) ->
         trace: line.get("trace", trace)?,
         state,
         arguments: match line.words.contains_key("arguments") {
-            true => payload(fields, &line, &field, "arguments", state.is_final())?,
+            true => arguments(fields, &line, &field, state.is_final())?,
             false => return Err(strange(&line, "no arguments")),
         },
         known: Some(known).filter(|known| *known != Seen::Unknown),
-        result: payload(fields, &stands, &field, "result", false)?,
+        result: result(fields, &field, state, known)?,
         attempts: stands.number("attempts")?.unwrap_or(counted),
         epoch: driven.number("epoch")?.unwrap_or(u64::from(counted)),
         claim,
-        next_attempt_at: waits.moment("next")?.unwrap_or(start),
+        next_attempt_at: waits.moment("next")?.unwrap_or(head.start),
         ongoing_since: waits.moment("ongoing")?,
         unhandled_since: waits.moment("unhandled")?,
         parked: match (waits.get("parked", word_of)?, waits.moment("since")?) {
@@ -274,25 +316,20 @@ fn claim(driven: &Words<'_>) -> Result<Option<Claim>, Unreadable> {
     }
 }
 
-fn payload(
+/// A branch's arguments against the seal in its first field.
+fn arguments(
     fields: &Fields,
     words: &Words<'_>,
     branch: &str,
-    name: &str,
     may_be_gone: bool,
 ) -> Result<Option<Payload>, Unreadable> {
-    let field = format!("{branch}.{name}");
-    match (words.words.get(name), fields.optional(&field)) {
+    let field = format!("{branch}.arguments");
+    match (words.words.get("arguments"), fields.optional(&field)) {
         (Some(seal), Some(text)) => {
             let payload = Payload::from_json(text);
-            let covered = match (name, fields.optional(&words.field)) {
-                ("arguments", Some(line)) => {
-                    let (head, _) = line.split_once(" arguments=").unwrap_or((line, ""));
-                    Seal::of_arguments(head, &payload)
-                }
-                _ => Seal::of(&payload),
-            };
-            let whole = covered.to_string() == *seal;
+            let line = fields.text(&words.field)?;
+            let (head, _) = line.split_once(" arguments=").unwrap_or((line, ""));
+            let whole = Seal::of_arguments(head, &payload).to_string() == *seal;
             whole.then_some(Some(payload)).ok_or_else(|| Unreadable::new(field, "checksum"))
         }
         (None, None) => Ok(None),
@@ -300,6 +337,28 @@ fn payload(
         (Some(_), None) => Err(Unreadable::new(field, "missing")),
         (None, Some(_)) => Err(Unreadable::new(field, "unexpected")),
     }
+}
+
+/// What a try returned, after its seal.
+fn result(
+    fields: &Fields,
+    branch: &str,
+    state: BranchState,
+    known: Seen,
+) -> Result<Option<Payload>, Unreadable> {
+    let field = format!("{branch}.result");
+    let Some(text) = fields.optional(&field) else {
+        let missing = known == Seen::Succeeded && !state.is_final() && fields.has_payloads;
+        return if missing { Err(Unreadable::new(field, "missing")) } else { Ok(None) };
+    };
+    if known != Seen::Succeeded {
+        return Err(Unreadable::new(field, "against try"));
+    }
+    let payload = text.split_once(' ').and_then(|(seal, payload)| {
+        let payload = Payload::from_json(payload);
+        (Seal::of(&payload).to_string() == seal).then_some(payload)
+    });
+    payload.map(Some).ok_or_else(|| Unreadable::new(field, "checksum"))
 }
 
 /// What must hold between fields (invariants I1, I3 and I5).
@@ -316,7 +375,7 @@ fn check(record: &Record) -> Result<(), Unreadable> {
         return Err(Unreadable::new("decided", "against state"));
     }
     if record.ended_at.is_some() != ended {
-        return Err(Unreadable::new("ended_at", "against state"));
+        return Err(Unreadable::new("ended", "against state"));
     }
     if !record.bells.is_empty() && (direction.is_none() || ended) {
         return Err(Unreadable::new("bells", "against state"));
@@ -344,9 +403,6 @@ fn check_branch(branch: &Branch, decided: Option<Direction>) -> Result<(), &'sta
     };
     if !consistent || branch.known == Some(Seen::Unknown) {
         return Err("state against try");
-    }
-    if branch.result.is_some() && !succeeded {
-        return Err("result against try");
     }
     if (branch.epoch > 0) != branch.claim.is_some() || decided.is_none() && branch.claim.is_some() {
         return Err("epoch against claim");

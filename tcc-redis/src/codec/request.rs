@@ -1,9 +1,12 @@
 //! Writes operations as arguments of the functions.
 
-use std::{collections::BTreeSet, fmt::Display, io::Write};
+use std::{
+    collections::BTreeSet,
+    fmt::{Display, Write},
+};
 
 use tcc_core::{
-    Gid, Ordinal, Timestamp, TraceParent,
+    Gid, Ordinal, Payload, Timestamp, TraceParent,
     machine::{Change, CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
     record::{Known, Token, cut_error},
     store::{StoreError, StoreErrorKind},
@@ -22,42 +25,74 @@ pub(crate) struct Request {
     pub(crate) suffixes: Vec<String>,
 }
 
-/// Texts one after the other in one piece of memory.
+/// Texts and numbers one after the other, as MessagePack: one argument of a call costs Redis as much as some hundred
+/// bytes, and a step has some twenty.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Arguments {
     bytes: Vec<u8>,
-    ends: Vec<usize>,
+    count: usize,
+    /// What was written last by its [`Display`].
+    text: String,
 }
 
 impl Arguments {
     fn push(&mut self, text: impl Display) {
-        // Writing to memory does not fail.
-        let _ = write!(self.bytes, "{text}");
-        self.ends.push(self.bytes.len());
+        self.text.clear();
+        // Writing to memory does not fail, here and below.
+        let _ = write!(self.text, "{text}");
+        let _ = rmp::encode::write_str(&mut self.bytes, &self.text);
+        self.count += 1;
     }
 
     fn push_text(&mut self, text: &str) {
-        self.push_bytes(text.as_bytes());
+        let _ = rmp::encode::write_str(&mut self.bytes, text);
+        self.count += 1;
     }
 
+    #[cfg(feature = "testing")]
     pub(crate) fn push_bytes(&mut self, bytes: &[u8]) {
+        let _ = rmp::encode::write_str_len(&mut self.bytes, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         self.bytes.extend_from_slice(bytes);
-        self.ends.push(self.bytes.len());
+        self.count += 1;
     }
 
+    pub(crate) fn push_number(&mut self, number: u64) {
+        let _ = rmp::encode::write_uint(&mut self.bytes, number);
+        self.count += 1;
+    }
+
+    /// How many there are.
     pub(crate) fn count(&self) -> usize {
-        self.ends.len()
+        self.count
     }
 
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
+    /// All of them.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
+
+/// Writes the steps of a call as one list: how many there are; then of each its operation, how many arguments, and
+/// these.
+pub(crate) fn write_steps<'a>(
+    steps: impl ExactSizeIterator<Item = (&'static str, &'a Arguments)> + Clone,
+) -> Vec<u8> {
+    let (values, bytes) = steps.clone().fold((1, 16), |(values, bytes), (operation, arguments)| {
+        (values + 2 + arguments.count, bytes + operation.len() + arguments.bytes.len() + 16)
+    });
+    let mut to = Vec::with_capacity(bytes);
+    let _ = rmp::encode::write_array_len(&mut to, u32::try_from(values).unwrap_or(u32::MAX));
+    let _ = rmp::encode::write_uint(&mut to, steps.len() as u64);
+    for (operation, arguments) in steps {
+        let _ = rmp::encode::write_str(&mut to, operation);
+        let _ = rmp::encode::write_uint(&mut to, arguments.count as u64);
+        to.extend_from_slice(&arguments.bytes);
+    }
+    to
+}
+
+/// Says that a list is what it most often is, so that less has to be said of it.
+const ALL: &str = "*";
 
 type Encoded = Result<(), StoreError>;
 
@@ -74,8 +109,8 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
             to.create(gid, register.create.as_ref())?;
             let calls: BTreeSet<_> = register.branches.iter().map(|new| &new.call).collect();
             to.flag(calls.len() == register.branches.len());
-            to.text(register.branches_max);
-            to.text(register.payload_bytes_max);
+            to.number(register.branches_max.into());
+            to.number(register.payload_bytes_max);
             to.list(&register.branches, Request::new_branch)?;
         }
         Op::Report(report) => to.list(&report.tries, Request::try_report)?,
@@ -84,8 +119,8 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
             to.text(Word(decide.reason));
             to.text(&decide.by);
             to.create(gid, decide.create.as_ref())?;
-            to.list(&decide.heard, Request::heard)?;
             to.inline(decide.inline.as_ref(), &decide.heard)?;
+            to.all_heard(&decide.heard)?;
         }
         Op::Claim(work) => {
             to.suffixes.push(keys::queue_suffix(&work.participant));
@@ -102,12 +137,12 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
             to.span("lease_ms", renew.lease_ms)?;
             to.list(&renew.branches, |to, (ordinal, epoch)| {
                 to.ordinal(*ordinal);
-                to.text(epoch);
+                to.number(*epoch);
                 Ok(())
             })?;
         }
         Op::KeepAlive(keep) => to.span("lease_ms", keep.lease_ms)?,
-        Op::Close(close) => to.list(&close.drives, Request::close_drive)?,
+        Op::Close(close) => to.closes(&close.drives)?,
         Op::Sweep(sweep) => to.text(&sweep.by),
         Op::Redrive(redrive) => to.ordinals(&redrive.branches)?,
         Op::Operate(operate) => {
@@ -153,12 +188,20 @@ impl Request {
         self.arguments.push(text);
     }
 
+    fn number(&mut self, number: u64) {
+        self.arguments.push_number(number);
+    }
+
+    fn count(&mut self, count: usize) {
+        self.number(count as u64);
+    }
+
     fn flag(&mut self, flag: bool) {
-        self.text(u8::from(flag));
+        self.number(u64::from(flag));
     }
 
     fn list<T>(&mut self, items: &[T], write: impl Fn(&mut Self, &T) -> Encoded) -> Encoded {
-        self.text(items.len());
+        self.count(items.len());
         items.iter().try_for_each(|item| write(self, item))
     }
 
@@ -170,7 +213,7 @@ impl Request {
     }
 
     fn ordinal(&mut self, ordinal: Ordinal) {
-        self.text(ordinal.index() + 1);
+        self.count(ordinal.index() + 1);
     }
 
     fn token(&mut self, token: Option<Token>) {
@@ -188,7 +231,7 @@ impl Request {
                 format!("{field} is {millis} ms; the limit is a hundred years ({SPAN_MAX_MS} ms)"),
             ));
         }
-        self.text(millis);
+        self.number(millis);
         Ok(())
     }
 
@@ -199,12 +242,12 @@ impl Request {
                 format!("{field} is {at}; the limit is the end of the year 9999"),
             ));
         }
-        self.text(at.as_millis());
+        self.number(at.as_millis());
         Ok(())
     }
 
     fn create(&mut self, gid: &Gid, create: Option<&Create>) -> Encoded {
-        self.text(create.map_or("", |_| "1"));
+        self.flag(create.is_some());
         let Some(create) = create else { return Ok(()) };
         if create.gid != *gid {
             return Err(StoreError::new(
@@ -225,28 +268,27 @@ impl Request {
 
     /// Its first field as it is to be stored, and its arguments.
     fn new_branch(&mut self, new: &NewBranch) -> Encoded {
-        let mut head = format!("{} call={}", new.action, new.call);
-        // Memory takes all that is written to it.
+        let mut line = format!("{} call={}", new.action, new.call);
         if let Some(runner) = new.runner {
-            let _ = std::fmt::Write::write_fmt(&mut head, format_args!(" runner={runner:?}"));
+            let _ = write!(line, " runner={runner:?}");
         }
         if let Some(trace) = new.trace.as_ref().map(TraceParent::kept) {
-            let _ = std::fmt::Write::write_fmt(&mut head, format_args!(" trace={trace}"));
+            let _ = write!(line, " trace={trace}");
         }
-        let seal = Seal::of_arguments(&head, &new.arguments);
-        self.text(format_args!("{head} arguments={seal}"));
+        let seal = Seal::of_arguments(&line, &new.arguments);
+        let _ = write!(line, " arguments={seal}");
+        self.arguments.push_text(&line);
         self.arguments.push_text(new.arguments.as_str());
         Ok(())
     }
 
     fn known(&mut self, known: Option<&Known>) {
         match known {
-            None => ["", "", ""].into_iter().for_each(|text| self.text(text)),
-            Some(Known::Refused) => ["refused", "", ""].into_iter().for_each(|text| self.text(text)),
+            None => ["", ""].into_iter().for_each(|text| self.text(text)),
+            Some(Known::Refused) => ["refused", ""].into_iter().for_each(|text| self.text(text)),
             Some(Known::Succeeded(result)) => {
                 self.text("succeeded");
-                self.arguments.push_text(result.as_str());
-                self.text(Seal::of(result));
+                self.result(result);
             }
         }
     }
@@ -257,10 +299,33 @@ impl Request {
         Ok(())
     }
 
-    fn heard(&mut self, heard: &Heard) -> Encoded {
-        self.ordinal(heard.ordinal);
-        self.known(heard.known.as_ref());
+    /// Most often, all branches in their order, and all succeeded.
+    fn all_heard(&mut self, heard: &[Heard]) -> Encoded {
+        self.count(heard.len());
+        let in_order = heard.iter().enumerate().all(|(place, heard)| heard.ordinal.index() == place);
+        let results = heard.iter().map(|heard| match &heard.known {
+            Some(Known::Succeeded(result)) => Some(result),
+            _ => None,
+        });
+        match results.collect::<Option<Vec<_>>>().filter(|_| in_order) {
+            Some(results) => {
+                self.text(ALL);
+                results.into_iter().for_each(|result| self.result(result));
+            }
+            None => {
+                self.text("");
+                heard.iter().for_each(|heard| {
+                    self.ordinal(heard.ordinal);
+                    self.known(heard.known.as_ref());
+                });
+            }
+        }
         Ok(())
+    }
+
+    /// A result after its seal, as it is to be stored.
+    fn result(&mut self, result: &Payload) {
+        self.text(format_args!("{} {}", Seal::of(result), result.as_str()));
     }
 
     fn inline(&mut self, inline: Option<&InlineClaim>, heard: &[Heard]) -> Encoded {
@@ -269,15 +334,39 @@ impl Request {
         self.span("lease_ms", inline.lease_ms)?;
         self.flag(!inline.actions.is_empty());
         if inline.branches.iter().eq(heard.iter().map(|heard| &heard.ordinal)) {
-            self.text("*");
+            self.text(ALL);
             return Ok(());
         }
         self.ordinals(&inline.branches)
     }
 
+    /// Most often, each is done by its first claim, and all in one direction.
+    fn closes(&mut self, drives: &[CloseDrive]) -> Encoded {
+        self.count(drives.len());
+        let direction = drives.first().map(|drive| drive.direction);
+        let usual = |drive: &CloseDrive| match drive.how {
+            How::Done { seen } if drive.epoch == 1 && Some(drive.direction) == direction => {
+                Some((drive.ordinal, seen))
+            }
+            _ => None,
+        };
+        let seen = drives.iter().map(usual).collect::<Option<Vec<_>>>();
+        let Some((direction, seen)) = direction.zip(seen) else {
+            self.text("");
+            return drives.iter().try_for_each(|drive| self.close_drive(drive));
+        };
+        self.text(ALL);
+        self.text(direction);
+        for (ordinal, seen) in seen {
+            self.ordinal(ordinal);
+            self.text(Word(seen));
+        }
+        Ok(())
+    }
+
     fn close_drive(&mut self, drive: &CloseDrive) -> Encoded {
         self.ordinal(drive.ordinal);
-        self.text(drive.epoch);
+        self.number(drive.epoch);
         self.text(drive.direction);
         let (how, seen, after_ms, error) = match &drive.how {
             How::Done { seen } => {

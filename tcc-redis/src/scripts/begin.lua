@@ -24,7 +24,7 @@ end
 
 local function operate()
   local new = take_create()
-  local again_after_cancel = take() == '1'
+  local again_after_cancel = take_flag()
   if record then
     if record.initiator ~= new.initiator or record.name ~= new.name then
       refuse('gid_taken')

@@ -1,7 +1,8 @@
 -- A branch: some short fields of text in the record, such as
---   01        inventory.reserve@1 call=1 arguments=24:9ae0daaf
---   01.state  confirming succeeded held result=11:75c5dfeb
--- The first is written once. The second is missing while nothing is known of the branch. `held` stands for
+--   01         inventory.reserve@1 call=1 arguments=24:9ae0daaf
+--   01.state   confirming succeeded attempts=2
+--   01.result  11:75c5dfeb {"hold":17}
+-- The first is written once. The second is missing where it goes without saying (`usual_state`). `held` stands for
 -- the first claim, which is the record's own (`held` in the head) where a decider claimed several branches at
 -- once; `once` for a first claim that ended the branch. Any other claim has a field of its own. None of the
 -- fields is longer than what Redis keeps in its compact form of a hash, unless names are long.
@@ -21,6 +22,7 @@ local TRY_OF = { trying = '', tried = 'succeeded', refused = 'refused', confirmi
 local OPENED = { confirming = true, cancelling = true }
 local FINAL = { confirmed = true, cancelled = true }
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
+local SEALED = '^%d+:%x%x%x%x%x%x%x%x '
 local NOBODY = '0000000000000000'
 local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'
 local EIGHT = '%x%x%x%x%x%x%x%x'
@@ -41,10 +43,10 @@ end
 
 -- The fields of a branch after its ordinal, and the words with values that each may hold, in the order they
 -- are written.
-local PARTS = { '', '.state', '.drive', '.wait' }
+local PARTS = { '', '.state', '.drive', '.wait', '.result' }
 local WORDS = {
   [''] = { 'call', 'runner', 'trace', 'arguments' },
-  ['.state'] = { 'attempts', 'result' },
+  ['.state'] = { 'attempts' },
   ['.drive'] = { 'epoch', 'token', 'lease', 'closed' },
   ['.wait'] = { 'next', 'claimed', 'ongoing', 'unhandled', 'parked', 'since' },
 }
@@ -55,7 +57,6 @@ local SHAPES = {
   runner = TOKEN,
   trace = TRACE,
   arguments = SEAL,
-  result = SEAL,
   attempts = '^%d+$',
   epoch = '^%d+$',
   token = TOKEN,
@@ -107,8 +108,11 @@ local function check_branch(field, branch)
   if TRY_OF[state] and TRY_OF[state] ~= (try or '') then
     unreadable(field, 'state against try')
   end
-  if branch.result and try ~= 'succeeded' then
-    unreadable(field .. '.state', 'result against try')
+  if branch.result and (try ~= 'succeeded' or not string.find(branch.result, SEALED)) then
+    unreadable(field .. '.result', 'against try or seal')
+  end
+  if not branch.result and try == 'succeeded' and not FINAL[state] then
+    unreadable(field .. '.result', 'missing')
   end
   local claimed = branch.token ~= nil
   if (branch.epoch > 0) ~= claimed or claimed ~= (branch.lease ~= nil or branch.closed ~= nil) then
@@ -161,6 +165,14 @@ local function parse_state(field, text, branch, head)
   parse_words(field, '.state', words, branch)
 end
 
+-- How most branches of the record stand, which goes without saying.
+local function usual_state(head)
+  if head.state == 'confirming' then
+    return head.held and 'confirming succeeded held' or 'confirming succeeded'
+  end
+  return head.state == 'confirmed' and 'confirmed succeeded once' or nil
+end
+
 -- `texts` are the branch's fields by part.
 local function parse_branch(place, texts, head)
   local field = ordinal_text(place)
@@ -171,8 +183,10 @@ local function parse_branch(place, texts, head)
   -- When a branch that says nothing of it may be driven next: at once.
   local branch = { attempts = 0, epoch = 0, next = head.decided_at or 0, state = 'trying' }
   parse_words(field, '', words, branch)
-  if texts['.state'] then
-    parse_state(field .. '.state', texts['.state'], branch, head)
+  branch.result = texts['.result']
+  local state = texts['.state'] or usual_state(head)
+  if state then
+    parse_state(field .. '.state', state, branch, head)
   end
   if texts['.drive'] and branch.token then
     unreadable(field .. '.drive', 'a second claim')
@@ -225,7 +239,9 @@ end
 local function branch_text(branch, part, head)
   local first = first_claim(branch, head)
   local words = {}
-  if part == '' then
+  if part == '.result' then
+    return branch.result
+  elseif part == '' then
     words = { branch.action }
   elseif part == '.state' then
     if branch.state == 'trying' then
@@ -246,8 +262,9 @@ local function branch_text(branch, part, head)
       words[#words + 1] = name .. '=' .. value
     end
   end
-  if #words > 0 then
-    return table.concat(words, ' ')
+  local text = table.concat(words, ' ')
+  if text ~= '' and not (part == '.state' and text == usual_state(head)) then
+    return text
   end
 end
 

@@ -1,7 +1,7 @@
 -- Closes epochs, each once (rule 11), every branch on its own (rule 9).
 
 local function take_drive()
-  local drive = { place = take_number(), epoch = take(), direction = take(), how = take(), seen = take() }
+  local drive = { place = take_number(), epoch = take_number(), direction = take(), how = take(), seen = take() }
   if drive.how ~= 'done' then
     drive.after_ms, drive.error = take_number(), take()
   end
@@ -84,7 +84,7 @@ local function close_one(drive)
   if not branch then
     return { 'refused', 'no_such_branch', drive.place }
   end
-  local current = branch.token and number_text(branch.epoch) == drive.epoch
+  local current = branch.token and branch.epoch == drive.epoch
   if current and branch.closed then
     return answer_of(branch.closed, branch.again)
   end
@@ -109,70 +109,96 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
-local WATCHED = { head = 'state branches retention_ms format', parts = { '.state' }, beyond = true }
-local WRITTEN = { head = '', parts = { '.state' } }
-local GONE = { head = 'held', parts = { '.arguments', '.result' } }
--- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
-local HELD = {
-  confirming = { succeeded = 'confirming succeeded held result=' },
-  cancelling = { succeeded = 'cancelling succeeded held result=', refused = 'cancelling refused held' },
+-- In a confirming record without marks it goes without saying how its branches stand.
+local WATCHED = {
+  confirm = { head = 'record state decided', parts = {}, beyond = true },
+  cancel = { head = 'record state decided', parts = { '.state' }, beyond = true },
 }
+local WRITTEN = { head = '', parts = { '.state' } }
+local GONE = { head = 'until held', parts = { '.arguments', '.result' } }
+-- How a branch stands that is driven for the first time, by what its drive says it knows.
+local HELD = {
+  confirming = { succeeded = true },
+  cancelling = { succeeded = 'cancelling succeeded held', refused = 'cancelling refused held' },
+}
+
+-- What is written, filled anew by each step, and the step that named a place last.
+local set, stamps, stamp = {}, {}, 0
+
+-- What is said of the end, in pieces: how long it took goes between them.
+local ended_texts = { confirmed = {}, cancelled = {} }
+
+local function said_ended(state, count)
+  local pieces = ended_texts[state][count]
+  if not pieces then
+    pieces = {}
+    for place = 1, count do
+      pieces[place] = (place > 1 and '; ' or '') .. state .. ' ' .. ordinal_text(place)
+    end
+    pieces[count + 1] = '; ended ' .. state
+    ended_texts[state][count] = pieces
+  end
+  return pieces
+end
 
 -- All branches of the record end with this call, each by the drive that holds it.
 local function quick()
-  local count = tonumber(ARGV[taken + 1])
-  if count == 0 or count > QUICK_MAX then
+  local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
+  if all ~= ALL or count > QUICK_MAX then
     return nil
   end
-  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  local fields, set, places = fields_of(WRITTEN, count), {}, {}
-  if found.err or found[4] ~= FORMAT or not HELD[found[1]] or found[2] ~= fields.count or found[5 + count] then
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
+  local was, decided = found[2], found[3]
+  local retention = not found.err and plain_retention(found[1], count)
+  local held_by_seen = HELD[was]
+  if not retention or not held_by_seen or DIRECTION[was] ~= direction or found[#found] then
     return nil
   end
-  if not string.find(found[3] or '', '^%d+$') then
-    return nil
-  end
-  local was, direction = found[1], DIRECTION[found[1]]
-  local state = was == 'confirming' and 'confirmed' or 'cancelled'
-  local one = taken + 1
-  for _ = 1, count do
-    local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
-    one = one + 5
-    place = tonumber(place)
-    local line, held = found[4 + place], HELD[was][seen]
-    if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
+  stamp = stamp + 1
+  for at = taken + 4, taken + 2 + 2 * count, 2 do
+    local place, held = ARGV[at], held_by_seen[ARGV[at + 1]]
+    if not held or place > count or stamps[place] == stamp or held ~= true and found[3 + place] ~= held then
       return nil
     end
-    if string.sub(line, 1, #held) ~= held then
-      return nil
+    stamps[place] = stamp
+  end
+  local state, ended = 'confirmed', 0
+  -- In a confirmed transaction it goes without saying how its branches ended.
+  if was == 'cancelling' then
+    state, ended = 'cancelled', 2 * count
+    local fields = fields_of(WRITTEN, count)
+    for at = 1, 2 * count, 2 do
+      set[at], set[at + 1] = fields[ARGV[taken + 3 + at]], 'cancelled ' .. ARGV[taken + 4 + at] .. ' once'
     end
-    places[place] = true
-    set[2 * place - 1], set[2 * place] = fields[place], state .. ' ' .. seen .. ' once'
   end
-  local expires = now + tonumber(found[3])
-  local lines = begin_notes()
-  if not lines then
-    return nil
-  end
+  local expires = now + retention
+  local said
   if HISTORY_MAX > 0 then
-    local since = moment_of('decided', string.sub(redis.call('HGET', TX, 'decided') or '', 1, 24))
-    for place = 1, count do
-      line(lines, state .. ' ' .. ordinal_text(place) .. ' after ' .. number_text(now - since) .. ' ms')
-    end
-    line(lines, 'ended ' .. state)
+    local since = moment_of('decided', string.sub(decided or '', 1, 24))
+    said = table.concat(said_ended(state, count), ' after ' .. number_text(now - since) .. ' ms')
   end
-  if not write_lines(lines, expires) then
+  if not begin_quick(said, expires) then
     return nil
   end
-  redis.call('HSET', TX, 'state', state, 'ended_at', moment_text(now), unpack(set))
+  redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
   redis.call('PEXPIREAT', TX, expires)
-  redis.call('ZREM', DUE, GID)
+  timers_removed[#timers_removed + 1] = GID
   return QUICK
 end
 
+local function take_drives()
+  local count, all, drives = take_number(), take() == ALL, {}
+  local direction = all and take()
+  for place = 1, count do
+    drives[place] = all and { place = take_number(), epoch = 1, direction = direction, how = 'done', seen = take() }
+      or take_drive()
+  end
+  return drives
+end
+
 local function operate()
-  local drives = take_list(take_drive)
+  local drives = take_drives()
   if not record then
     refuse('not_found')
   end

@@ -26,95 +26,112 @@ local function objection(heard, conflict, lost)
   end
 end
 
--- Claims every branch that was heard of.
-local ALL = '*'
+local WATCHED = { head = 'record state until begun', parts = {} }
+local WRITTEN = { head = '', parts = { '.result' } }
+-- What is written, filled anew by each step.
+local set = {}
 
-local WATCHED = { head = 'state branches deadline_at lease_until initiator format', parts = {} }
-local WRITTEN = { head = '', parts = { '.state', '.result' } }
+-- Before and after why it was decided, and by whom.
+local tried_texts, claimed_texts = {}, {}
+
+local function said_tried(count)
+  if not tried_texts[count] then
+    local text = ''
+    for place = 1, count do
+      text = text .. 'try of ' .. ordinal_text(place) .. ' succeeded; '
+    end
+    tried_texts[count] = text .. 'decided confirm because '
+  end
+  return tried_texts[count]
+end
+
+local function said_claimed(count)
+  if not claimed_texts[count] then
+    local text = ''
+    for place = 1, count do
+      text = text .. '; claimed ' .. ordinal_text(place) .. ' confirm attempt 1'
+    end
+    claimed_texts[count] = text
+  end
+  return claimed_texts[count]
+end
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
 local function quick()
-  local direction, reason, by, create, count = unpack(ARGV, taken + 1, taken + 4)
-  count = tonumber(ARGV[taken + 5])
-  if direction ~= 'confirm' or create ~= '' or count == 0 or count > QUICK_MAX then
+  local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
+  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
     return nil
   end
-  local heard = taken + 5
-  local claim = heard + 4 * count
-  local token = ARGV[claim + 1]
-  if token == '' or ARGV[claim + 3] ~= '1' or ARGV[claim + 4] ~= ALL then
+  if count == 0 or count > QUICK_MAX then
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  local fields, set = fields_of(WRITTEN, count), {}
-  if found.err or found[6] ~= FORMAT or found[1] ~= 'trying' or found[2] ~= fields.count or not found[4] or not found[5] then
+  if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
     return nil
   end
-  local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
+  local until_lease, until_deadline = find_limits(found[3])
+  local at_text, lease = moment_text(now), moment_text(now + lease_ms)
   -- Moments of one length sort as they follow each other.
-  if #(found[3] or '') ~= #at_text or found[3] <= at_text then
-    return nil
-  end
-  local lease = moment_text(now + lease_ms)
-  for place = 1, count do
-    local one = heard + 4 * (place - 1)
-    if tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
-      return nil
-    end
-    local at = 4 * (place - 1)
-    set[at + 1], set[at + 2] = fields[2 * place - 1], 'confirming succeeded held result=' .. ARGV[one + 4]
-    set[at + 3], set[at + 4] = fields[2 * place], ARGV[one + 3]
-  end
-  local lines = begin_notes()
-  if not lines then
-    return nil
-  end
-  for place = 1, HISTORY_MAX > 0 and count or 0 do
-    line(lines, 'try of ' .. ordinal_text(place) .. ' succeeded')
-  end
-  line(lines, 'decided confirm because ' .. reason .. ' by ' .. by)
-  for place = 1, HISTORY_MAX > 0 and count or 0 do
-    line(lines, 'claimed ' .. ordinal_text(place) .. ' confirm attempt 1')
-  end
-  if not write_lines(lines) then
+  if not until_lease or until_deadline <= at_text then
     return nil
   end
   local decided = at_text .. ' confirm ' .. reason
-  if by ~= found[5] then
-    decided = decided .. ' by ' .. by
+  local begun_by, decided_by = string.sub(found[4] or '', 25), ' by ' .. by
+  if begun_by ~= decided_by then
+    if not string.find(begun_by, '^ by [%w._-]+$') then
+      return nil
+    end
+    decided = decided .. decided_by
   end
-  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', 'token=' .. token .. ' lease=' .. lease, unpack(set))
+  local fields = fields_of(WRITTEN, count)
+  local results = taken + 10
+  for place = 1, count do
+    set[2 * place - 1], set[2 * place] = fields[place], ARGV[results + place]
+  end
+  local said = HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
+  if not begin_quick(said) then
+    return nil
+  end
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', 'token=' .. token .. ' lease=' .. lease,
+    unpack(set, 1, 2 * count))
   -- The timer stands at one of these already, or before.
-  if found[4] > lease and found[3] > lease then
+  if until_lease > lease and until_deadline > lease then
     redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
   end
   return QUICK
 end
 
-local function take_inline(heard)
+local function take_inline()
   local token = take()
   if token == '' then
     return nil
   end
-  local inline = { token = token, lease_ms = take_number(), bare = take() == '1', branches = {} }
+  local inline = { token = token, lease_ms = take_number(), bare = take_flag(), branches = {} }
   local count = take()
-  if count == ALL then
-    for _, report in ipairs(heard) do
-      inline.branches[report.place] = true
-    end
-  else
-    for _ = 1, tonumber(count) do
-      inline.branches[take_number()] = true
-    end
+  -- Every branch that was heard of.
+  inline.all = count == ALL
+  for _ = 1, inline.all and 0 or count do
+    inline.branches[take_number()] = true
   end
   return inline
+end
+
+local function take_heard(inline)
+  local count, all, heard = take_number(), take() == ALL, {}
+  for place = 1, count do
+    heard[place] = all and { place = place, try = 'succeeded', result = take() } or take_report()
+    if inline and inline.all then
+      inline.branches[heard[place].place] = true
+    end
+  end
+  return heard
 end
 
 local function operate()
   local direction, reason, by = take(), take(), take()
   local new = take_create()
-  local heard = take_list(take_report)
-  local inline = take_inline(heard)
+  local inline = take_inline()
+  local heard = take_heard(inline)
   if not record then
     if not new or direction ~= 'cancel' then
       refuse('not_found')

@@ -1,7 +1,7 @@
 -- What a step does beside changing the record, and the one place that writes. Nothing is written before
 -- every key is declared and has its type.
 
-local LINE_BYTES_MAX = 512
+local ENTRY_BYTES_MAX, NOTES_MAX = 512, 1000
 local AUDIT_ENTRIES_MAX = 10000
 
 local due, rung, hushed
@@ -109,6 +109,38 @@ local function plan_indexes()
   end
 end
 
+-- What the steps of a call that go the short way do together: one command costs much less than one for each.
+
+-- Timers they set, each a time and a gid, and gids of those they removed.
+local timers_set, timers_removed
+
+-- The place of the first transaction among the keys; whether none of them had a record when that was asked first;
+-- and those of which a step has made one since, or may have.
+local first_transaction, all_new, born
+
+local function begin_batch(first)
+  timers_set, timers_removed = {}, {}
+  first_transaction, all_new, born = first, nil, {}
+end
+
+local function write_timers()
+  if timers_set[1] then
+    redis.call('ZADD', DUE, unpack(timers_set))
+    timers_set = {}
+  end
+  if timers_removed[1] then
+    redis.call('ZREM', DUE, unpack(timers_removed))
+    timers_removed = {}
+  end
+end
+
+local function is_new()
+  if all_new == nil then
+    all_new = redis.call('EXISTS', unpack(KEYS, first_transaction)) == 0
+  end
+  return all_new and not born[TX] or redis.call('EXISTS', TX) == 0
+end
+
 -- Keys found to be of a type; nobody else changes one while the call lasts.
 local typed
 
@@ -120,7 +152,7 @@ local QUICK_MAX = 100
 local function fields_of(kind, count)
   local list = kind[count]
   if not list then
-    list = { count = number_text(count) }
+    list = {}
     for name in string.gmatch(kind.head, '%S+') do
       list[#list + 1] = name
     end
@@ -206,45 +238,54 @@ local function write_record()
   call_in_parts('HDEL', deleted)
 end
 
--- What happened, for people; nothing reads it back.
+-- What happened, for people; nothing reads it back. An entry of the history is a moment, and what a step did then:
+-- notes with `; ` between them, as many as fit. What an operator did stands alone, with a reason in free words.
 local notes
 
 local function note(...)
-  if #notes < HISTORY_MAX then
-    notes[#notes + 1] = string.sub(moment_text(now) .. ' ' .. table.concat({ ... }, ' '), 1, LINE_BYTES_MAX)
+  if HISTORY_MAX > 0 and #notes < NOTES_MAX then
+    notes[#notes + 1] = table.concat({ ... }, ' ')
   end
 end
 
--- What a step that goes the short way is told of, where a history is kept; nothing if it cannot be kept, and
--- the long way must say why.
-local function begin_notes()
-  if HISTORY_MAX == 0 then
-    return {}
+local function entries_of()
+  local at = moment_text(now) .. ' '
+  local entries, alone = {}, true
+  for _, text in ipairs(notes) do
+    local operators = string.sub(text, 1, 9) == 'operator '
+    local entry = entries[#entries]
+    if not alone and not operators and #entry + 2 + #text <= ENTRY_BYTES_MAX then
+      entries[#entries] = entry .. '; ' .. text
+    else
+      entries[#entries + 1] = string.sub(at .. text, 1, ENTRY_BYTES_MAX)
+    end
+    alone = operators
   end
-  return declared[TAG .. 'history:' .. GID] and { moment_text(now) .. ' ' } or nil
+  return entries
 end
 
-local function line(lines, text)
-  if HISTORY_MAX > 0 then
-    text = lines[1] .. text
-    lines[#lines + 1] = #text <= LINE_BYTES_MAX and text or string.sub(text, 1, LINE_BYTES_MAX)
+-- Adds the latest of these entries; nothing if that cannot be.
+local function push_entries(history, entries)
+  local length = redis.pcall('RPUSH', history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
+  if type(length) == 'table' then
+    return false
   end
+  if length > HISTORY_MAX then
+    redis.call('LTRIM', history, -HISTORY_MAX, -1)
+  end
+  return true
 end
 
--- The first write of a step that goes the short way: whether the keys are what they should be.
-local function write_lines(lines, expires)
+-- What a step that goes the short way begins with: whether the keys are what they should be. What it did is one
+-- entry, or the long way is to write it.
+local function begin_quick(said, expires)
   if not has_type('zset', DUE) then
     return false
   end
-  if #lines > 1 then
-    local history = TAG .. 'history:' .. GID
-    local first = math.max(2, #lines - HISTORY_MAX + 1)
-    local length = redis.pcall('RPUSH', history, unpack(lines, first))
-    if type(length) == 'table' then
+  if said then
+    local history, entry = TAG .. 'history:' .. GID, moment_text(now) .. ' ' .. said
+    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push_entries(history, { entry }) then
       return false
-    end
-    if length > HISTORY_MAX then
-      redis.call('LTRIM', history, -HISTORY_MAX, -1)
     end
     if expires then
       redis.call('PEXPIREAT', history, expires)
@@ -259,13 +300,7 @@ local function find_history()
 end
 
 local function keep_notes(history, ended_at, expires)
-  local length
-  for first = 1, #notes, PART do
-    length = redis.call('RPUSH', history, unpack(notes, first, math.min(first + PART - 1, #notes)))
-  end
-  if length > HISTORY_MAX then
-    redis.call('LTRIM', history, -HISTORY_MAX, -1)
-  end
+  push_entries(history, entries_of())
   if ended_at then
     redis.call('PEXPIREAT', history, expires)
   elseif before.ended_at then

@@ -1,25 +1,27 @@
 -- Moments: milliseconds in calculations, RFC 3339 in the record. `now` never goes back, whatever the
 -- server's clock does (§4 "Time").
 
-local DAY = 86400000
-
 local mark, now
 
 local function number_text(number)
   return string.format('%d', number)
 end
 
+local read_clock, moment_text, moment_of
+do
+local DAY = 86400000
+
 -- Each date is calculated once, and each moment written once a call.
-local days, dates, seconds, texts_of = {}, {}, {}, {}
+local days, dates, seconds, texts_of, read = {}, {}, {}, {}, {}
 local CACHED_MAX = 4096
 local cached = 0
 
-local function read_clock()
+function read_clock()
   mark = tonumber(redis.pcall('GET', CLOCK)) or 0
   now = math.max(clock(), mark)
   texts_of = {}
   if cached > CACHED_MAX then
-    days, dates, seconds, cached = {}, {}, {}, 0
+    days, dates, seconds, read, cached = {}, {}, {}, {}, 0
   end
 end
 
@@ -66,7 +68,7 @@ local function day_of(date)
   return days[date]
 end
 
-local function moment_text(millis)
+function moment_text(millis)
   if texts_of[millis] then
     return texts_of[millis]
   end
@@ -85,7 +87,10 @@ local function moment_text(millis)
   return text
 end
 
-local function moment_of(field, text)
+function moment_of(field, text)
+  if read[text] then
+    return read[text]
+  end
   local date, hour, minute, second, rest =
     string.match(text or '', '^(%d%d%d%d%-%d%d%-%d%d)T(%d%d):(%d%d):(%d%d)%.(%d%d%d)Z$')
   local day = date and day_of(date)
@@ -93,6 +98,8 @@ local function moment_of(field, text)
     unreadable(field, 'no moment')
   end
   local millis = day * DAY + hour * 3600000 + minute * 60000 + second * 1000 + rest
-  texts_of[millis] = text
+  texts_of[millis], read[text] = text, millis
+  cached = cached + 1
   return millis
+end
 end

@@ -25,13 +25,24 @@ local function head_of(branch)
   return branch.action .. ' call=' .. branch.call .. runner .. trace .. '\n'
 end
 
--- A branch's payload, as it was sealed.
-local function payload_of(branch, name)
-  local field = field_of(branch.place, name)
+-- A branch's arguments, as they were sealed.
+local function arguments_of(branch)
+  local field = field_of(branch.place, 'arguments')
   local payload = payloads[field] or redis.call('HGET', TX, field)
-  local head = name == 'arguments' and head_of(branch) or ''
-  if not payload or seal_of(payload, head) ~= branch[name] then
+  if not payload or seal_of(payload, head_of(branch)) ~= branch.arguments then
     unreadable(field, 'checksum')
+  end
+  return payload
+end
+
+-- A branch's result, as it was sealed; empty if there is none.
+local function result_of(branch)
+  if not branch.result then
+    return ''
+  end
+  local seal, payload = string.match(branch.result, '^(%S+) (.*)$')
+  if not seal or seal_of(payload, '') ~= seal then
+    unreadable(field_of(branch.place, 'result'), 'checksum')
   end
   return payload
 end

@@ -45,6 +45,10 @@ local function take_number()
   return tonumber(take())
 end
 
+local function take_flag()
+  return take() == 1
+end
+
 local function take_optional()
   local text = take()
   if text ~= '' then
@@ -59,6 +63,9 @@ local function take_list(read)
   end
   return list
 end
+
+-- Says that a list is what it most often is, so that less is said of it.
+local ALL = '*'
 
 -- What cannot be read ends the step before anything is written.
 local function unreadable(field, why)

@@ -1,11 +1,7 @@
 -- The record: a hash that a person can read, one field a fact, its branches in fields by ordinal.
 
 local FORMAT = '1'
-local HEAD = {
-  'format', 'name', 'key', 'initiator', 'state', 'decided', 'begun_at', 'deadline_at', 'lease_until',
-  'retention_ms', 'ended_at', 'branches', 'bells', 'held',
-}
-local MOMENTS = { begun_at = true, deadline_at = true, lease_until = true, ended_at = true }
+local HEAD = { 'record', 'name', 'key', 'state', 'begun', 'until', 'decided', 'ended', 'bells', 'held' }
 local REASONS = {
   committed = true, aborted = true, panicked = true, dropped = true, deadline_passed = true,
   initiator_lost = true, operator = true, unnamed_branch = true, unknown_outcome = true,
@@ -74,18 +70,84 @@ local function held_text(held)
   return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
 end
 
--- `2`; `2 looked` once it is in the list of open ones; `2 marked`, or both, where it has what a short way does
--- not look for.
+-- `format=1 branches=2 retention_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
+-- where it has what a short way does not look for.
 local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
+local PLAIN = 'format=' .. FORMAT .. ' branches='
 
-local function parse_branches(head)
-  -- Five digits bound every loop over branches.
-  local count, marks = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)(.*)$')
-  if not count or not MARKS[marks] then
-    unreadable('branches', 'no number')
+-- Gives the number of branches.
+local function parse_record(head)
+  local text = head.record or ''
+  if string.sub(text, 1, #PLAIN) ~= PLAIN then
+    unreadable('record', 'another version')
   end
-  head.looked = MARKS[marks][1]
+  -- Five digits bound every loop over branches.
+  local count, retention, marks = string.match(text, '^(%d%d?%d?%d?%d?) retention_ms=(%d+)(.*)$', #PLAIN + 1)
+  if not count or not MARKS[marks] then
+    unreadable('record', 'no numbers')
+  end
+  head.retention_ms, head.looked = retention, MARKS[marks][1]
   return tonumber(count)
+end
+
+-- How the field begins of a record of so many branches, up to its retention.
+local plain_texts = {}
+
+local function plain_text(count)
+  local text = plain_texts[count]
+  if not text then
+    text = PLAIN .. number_text(count) .. ' retention_ms='
+    if count <= 100 then
+      plain_texts[count] = text
+    end
+  end
+  return text
+end
+
+-- The retention of a record of so many branches, if it has no marks.
+local function plain_retention(text, count)
+  local plain = plain_text(count)
+  if text and string.sub(text, 1, #plain) == plain then
+    return string.match(text, '^%d+$', #plain + 1)
+  end
+end
+
+-- `2099-11-21T05:10:00.250Z by shop-1`
+local function begun_text(at, initiator)
+  return moment_text(at) .. ' by ' .. initiator
+end
+
+local function parse_begun(head)
+  local at, initiator = string.match(head.begun or '', '^(%S+) by ([%w._-]+)$')
+  if not at then
+    unreadable('begun', 'no beginning')
+  end
+  head.begun_at, head.initiator = moment_of('begun', at), initiator
+end
+
+-- `lease=2099-11-21T05:10:05.250Z deadline=2099-11-21T05:10:30.250Z`; gone when the transaction has ended.
+local function until_text(lease, deadline)
+  return 'lease=' .. moment_text(lease) .. ' deadline=' .. moment_text(deadline)
+end
+
+-- Both moments, of a field as it is always written.
+local function find_limits(text)
+  if text and #text == 64 and string.sub(text, 1, 6) == 'lease=' and string.sub(text, 31, 40) == ' deadline=' then
+    return string.sub(text, 7, 30), string.sub(text, 41)
+  end
+end
+
+local function parse_until(head)
+  local lease, deadline = find_limits(head['until'])
+  if (head['until'] ~= nil) == (head.ended_at ~= nil) then
+    unreadable('until', 'against state')
+  elseif head.ended_at then
+    head.lease_until, head.deadline_at = head.ended_at, head.ended_at
+  elseif not lease then
+    unreadable('until', 'no limits')
+  else
+    head.lease_until, head.deadline_at = moment_of('until', lease), moment_of('until', deadline)
+  end
 end
 
 -- Whether a short way must not take the record: it has a key, a message, or a branch that stands otherwise
@@ -93,14 +155,20 @@ end
 local function is_marked(head)
   local marked = head.key ~= nil or next(head.bells) ~= nil
   for _, branch in ipairs(head.branches) do
-    local plain = branch.state == 'trying' or head.decision and first_claim(branch, head)
+    local plain = branch.state == 'trying'
+    if head.decision == 'cancel' then
+      plain = first_claim(branch, head)
+    elseif head.decision then
+      plain = first_claim(branch, head) and not branch_text(branch, '.state', head)
+    end
     marked = marked or not plain or branch_text(branch, '.wait', head) ~= nil
   end
   return marked
 end
 
-local function branches_text(head)
-  return #head.branches .. (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
+local function record_text(head)
+  local marks = (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
+  return plain_text(#head.branches) .. head.retention_ms .. marks
 end
 
 local function sorted_names(set)
@@ -129,12 +197,6 @@ local function check_head(head)
   if not string.find(head.name or '', NAME) then
     unreadable('name', 'no name')
   end
-  if not string.find(head.initiator or '', NAME) then
-    unreadable('initiator', 'no name')
-  end
-  if not string.find(head.retention_ms or '', '^%d+$') then
-    unreadable('retention_ms', 'no number')
-  end
   local state = STATES[head.state]
   if not state then
     unreadable('state', 'no such state')
@@ -142,8 +204,8 @@ local function check_head(head)
   if head.decision ~= state.decision then
     unreadable('decided', 'against state')
   end
-  if state.final ~= (head.ended_at ~= nil) then
-    unreadable('ended_at', 'against state')
+  if state.final ~= (head.ended ~= nil) then
+    unreadable('ended', 'against state')
   end
   if head.bells and (not head.decision or state.final) then
     unreadable('bells', 'against state')
@@ -192,25 +254,20 @@ end
 
 local function load()
   local head = read_fields(HEAD)
-  if not head.format and redis.call('EXISTS', TX) == 0 then
+  if not head.record and redis.call('EXISTS', TX) == 0 then
     return nil
   end
-  if head.format ~= FORMAT then
-    unreadable('format', 'another version')
-  end
+  local count = parse_record(head)
+  parse_begun(head)
   if head.decided then
     parse_decided(head)
   end
   check_head(head)
-  for name in pairs(MOMENTS) do
-    if head[name] or name ~= 'ended_at' then
-      head[name] = moment_of(name, head[name])
-    end
-  end
+  head.ended_at = head.ended and moment_of('ended', head.ended)
+  parse_until(head)
   if head.held then
     head.held = parse_held(head.held)
   end
-  local count = parse_branches(head)
   local fields = {}
   for place = 1, count do
     for _, part in ipairs(PARTS) do
@@ -221,7 +278,7 @@ local function load()
   fields[#fields + 1] = beyond
   local values = read_fields(fields)
   if values[beyond] then
-    unreadable('branches', 'too few')
+    unreadable('record', 'too few branches')
   end
   local branches = {}
   for place = 1, count do
@@ -240,18 +297,15 @@ end
 -- The fields of the record as they are to be stored.
 local function texts(head)
   head.held = held_of(head.branches)
-  local fields = {}
-  for _, name in ipairs(HEAD) do
-    local value = head[name]
-    if MOMENTS[name] and value then
-      value = moment_text(value)
-    end
-    fields[name] = value
+  local fields = {
+    record = record_text(head), name = head.name, key = head.key, state = head.state,
+    begun = begun_text(head.begun_at, head.initiator), decided = decided_text(head),
+    ended = head.ended_at and moment_text(head.ended_at), bells = bells_text(head.bells),
+    held = held_text(head.held),
+  }
+  if not head.ended_at then
+    fields['until'] = until_text(head.lease_until, head.deadline_at)
   end
-  fields.decided = decided_text(head)
-  fields.held = held_text(head.held)
-  fields.branches = branches_text(head)
-  fields.bells = bells_text(head.bells)
   for place, branch in ipairs(head.branches) do
     for _, part in ipairs(PARTS) do
       fields[ordinal_text(place) .. part] = branch_text(branch, part, head)

@@ -29,7 +29,7 @@ local function payload_bytes()
 end
 
 local function is_same(branch, new)
-  return branch.action == new.action and payload_of(branch, 'arguments') == new.arguments
+  return branch.action == new.action and arguments_of(branch) == new.arguments
 end
 
 local function check(branches, branches_max, bytes_max)
@@ -76,43 +76,38 @@ local function add(new)
 end
 
 local ADDED = { head = '', parts = { '', '.arguments' } }
+-- What is written, filled anew by each step.
+local set = {}
 
 -- The record's first branches, where there is no record yet.
 local function quick()
   local creates, name, key, initiator, deadline, lease_ms, retention_ms, distinct, branches_max, bytes_max, count =
     unpack(ARGV, taken + 1, taken + 11)
-  if creates ~= '1' or key ~= '' or distinct ~= '1' then
+  if creates ~= 1 or key ~= '' or distinct ~= 1 then
     return nil
   end
-  count, deadline = tonumber(count), tonumber(deadline)
-  if count > QUICK_MAX or count > tonumber(branches_max) or now >= deadline or redis.call('EXISTS', TX) == 1 then
+  if count > QUICK_MAX or count > branches_max or now >= deadline or not is_new() then
     return nil
   end
-  taken = taken + 11
   local lease_until = now + lease_ms
-  local fields, set, bytes = fields_of(ADDED, count), {}, 0
-  for at = 1, 2 * count do
-    local text = ARGV[taken + at]
-    set[2 * at - 1], set[2 * at] = fields[at], text
-    if at % 2 == 0 then
-      bytes = bytes + #text
-    end
+  local fields, branches, bytes = fields_of(ADDED, count), taken + 11, 0
+  for at = 1, 2 * count, 2 do
+    local line, arguments = ARGV[branches + at], ARGV[branches + at + 1]
+    set[2 * at - 1], set[2 * at], set[2 * at + 1], set[2 * at + 2] = fields[at], line, fields[at + 1], arguments
+    bytes = bytes + #arguments
   end
-  local lines = begin_notes()
-  if bytes > tonumber(bytes_max) or not lines then
+  local said = HISTORY_MAX > 0 and 'begun by ' .. initiator
+  for place = 1, said and count or 0 do
+    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+')
+  end
+  if bytes > bytes_max or not begin_quick(said) then
     return nil
   end
-  line(lines, 'begun by ' .. initiator)
-  for place = 1, HISTORY_MAX > 0 and count or 0 do
-    line(lines, 'registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+'))
-  end
-  if not write_lines(lines) then
-    return nil
-  end
-  redis.call('HSET', TX, 'format', FORMAT, 'name', name, 'initiator', initiator, 'state', 'trying',
-    'begun_at', moment_text(now), 'deadline_at', moment_text(deadline), 'lease_until', moment_text(lease_until),
-    'retention_ms', retention_ms, 'branches', fields.count, unpack(set))
-  redis.call('ZADD', DUE, number_text(lease_until < deadline and lease_until or deadline), GID)
+  redis.call('HSET', TX, 'record', plain_text(count) .. retention_ms, 'name', name, 'state', 'trying',
+    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), unpack(set, 1, 4 * count))
+  born[TX] = true
+  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
+  timers_set[#timers_set + 1] = GID
   return QUICK
 end
 

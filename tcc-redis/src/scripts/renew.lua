@@ -1,7 +1,7 @@
 -- Prolongs claims that still stand (rule 11).
 
 local function take_claim()
-  return { place = take_number(), epoch = take() }
+  return { place = take_number(), epoch = take_number() }
 end
 
 local function operate()
@@ -13,7 +13,7 @@ local function operate()
   local answers = {}
   for place, claim in ipairs(claims) do
     local branch = record.branches[claim.place]
-    local stands = branch and number_text(branch.epoch) == claim.epoch
+    local stands = branch and branch.epoch == claim.epoch
     if stands and branch.token == token and not branch.closed then
       branch.lease = math.max(branch.lease, now + lease_ms)
       answers[place] = 1

@@ -68,12 +68,11 @@ local function settle()
   if not open then
     record.state = record.decision == 'confirm' and 'confirmed' or 'cancelled'
     record.ended_at = now
+    -- Nothing of it is waited for any more.
+    record.deadline_at, record.lease_until = now, now
     note('ended', record.state)
     for place, branch in ipairs(record.branches) do
-      if branch.result then
-        branch.result = nil
-        set_text(place, 'result', false)
-      end
+      branch.result = nil
       if branch.try then
         set_text(place, 'arguments', false)
       end
@@ -144,13 +143,9 @@ local function finish(branch)
   branch.unhandled = nil
 end
 
-local function result_of(branch)
-  return branch.result and payload_of(branch, 'result') or ''
-end
-
 -- `bare` leaves out what the caller has: the arguments, the name, the trace.
 local function drive(branch, bare)
-  local arguments = not bare and branch.arguments and payload_of(branch, 'arguments')
+  local arguments = not bare and branch.arguments and arguments_of(branch)
   return {
     branch.place, branch.action, DIRECTION[branch.state], number_text(branch.epoch), branch.attempts,
     arguments and 1 or 0, arguments or '', branch.try or 'unknown', result_of(branch),
@@ -160,7 +155,7 @@ local function drive(branch, bare)
 end
 
 local function take_create()
-  if take() == '' then
+  if not take_flag() then
     return nil
   end
   return {
@@ -175,7 +170,7 @@ local function create(new)
     refuse('too_late_to_create')
   end
   record = {
-    format = FORMAT, name = new.name, key = new.key, initiator = new.initiator, state = 'trying',
+    name = new.name, key = new.key, initiator = new.initiator, state = 'trying',
     begun_at = now, deadline_at = new.deadline_at, lease_until = now + new.lease_ms,
     retention_ms = new.retention_ms, branches = {}, bells = {},
   }
@@ -184,7 +179,7 @@ local function create(new)
 end
 
 local function take_report()
-  return { place = take_number(), try = take(), result = take(), seal = take() }
+  return { place = take_number(), try = take(), result = take() }
 end
 
 -- The first word of a try stands; a late one reopens its branch once (rule 6c).
@@ -198,8 +193,7 @@ local function learn(report)
   end
   branch.try = report.try
   if report.try == 'succeeded' then
-    branch.result = report.seal
-    set_text(report.place, 'result', report.result)
+    branch.result = report.result
   end
   note('try of', ordinal_text(report.place), report.try)
   if branch.state == 'trying' then

@@ -39,6 +39,8 @@ local function commit()
 end
 
 local function slow(operate)
+  write_timers()
+  born[TX] = true
   record, stored, payloads, plan, notes, missing = nil, {}, {}, {}, {}, {}
   due, rung, hushed, before = { kind = 'keep' }, {}, {}, {}
   record = load()
@@ -105,8 +107,11 @@ local function run(keys, arguments)
   for at = 6, transactions do
     declared[KEYS[at]] = true
   end
+  ARGV = cmsgpack.unpack(take())
+  taken, last = 0, #ARGV
   local count = take_number()
   place, answers = 1, { now }
+  begin_batch(transactions + 1)
   while place <= count do
     local ok, problem = pcall(run_from_here, count, transactions)
     if not ok then
@@ -115,6 +120,7 @@ local function run(keys, arguments)
       place = place + 1
     end
   end
+  write_timers()
   keep_time()
   return answers
 end

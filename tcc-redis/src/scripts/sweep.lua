@@ -11,11 +11,9 @@ end
 
 local function check_payloads()
   for _, branch in ipairs(record.branches) do
-    if is_drivable(branch) and branch.arguments then
-      payload_of(branch, 'arguments')
-    end
-    if is_drivable(branch) and branch.result then
-      payload_of(branch, 'result')
+    if is_drivable(branch) then
+      arguments_of(branch)
+      result_of(branch)
     end
   end
 end

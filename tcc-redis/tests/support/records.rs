@@ -26,7 +26,13 @@ pub(crate) fn branches(record: &Fields) -> BTreeMap<&str, String> {
     let ordinals = record.keys().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     let line = |ordinal: &str| {
         let part = |name: &str| record.get(&format!("{ordinal}.{name}")).map_or("", String::as_str);
-        let state = Some(part("state")).filter(|state| !state.is_empty()).unwrap_or("trying unknown");
+        let unsaid = match record.get("state").map(String::as_str) {
+            Some("confirming") if record.contains_key("held") => "confirming succeeded held",
+            Some("confirming") => "confirming succeeded",
+            Some("confirmed") => "confirmed succeeded once",
+            _ => "trying unknown",
+        };
+        let state = Some(part("state")).filter(|state| !state.is_empty()).unwrap_or(unsaid);
         let state = state.replace(" held", " attempts=1 epoch=1");
         let state = state.replace(" once", " attempts=1 epoch=1 closed=final");
         [&state, part("drive"), part("wait")].join(" ")
@@ -49,5 +55,10 @@ pub(crate) fn decision(record: &Fields) -> Option<[&str; 3]> {
     let mut words = record.get("decided")?.split(' ').skip(1);
     let mut word = || words.next().expect("a word");
     let (direction, reason) = (word(), word());
-    Some([direction, reason, words.nth(1).unwrap_or(&record["initiator"])])
+    Some([direction, reason, words.nth(1).unwrap_or(initiator(record))])
+}
+
+/// The process that began it.
+pub(crate) fn initiator(record: &Fields) -> &str {
+    record["begun"].split(' ').nth(2).expect("a name")
 }

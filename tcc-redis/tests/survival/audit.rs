@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use redis::aio::MultiplexedConnection;
 
-pub(crate) use super::support::records::{Fields, branches, decision, records, state, word};
+pub(crate) use super::support::records::{Fields, branches, decision, initiator, records, state, word};
 use super::{
     books::{Books, Entries, OPENING},
     process::{Scene, until},

@@ -13,7 +13,7 @@ use std::{
 };
 
 use super::{
-    audit::{decision, records},
+    audit::{decision, initiator, records},
     books::Books,
     kills::{hold, holding},
     process::{Scene, until},
@@ -67,7 +67,7 @@ async fn a_clock_stepped_by_an_hour_costs_time_and_cancels_and_nothing_else() {
     dead.kill();
     scene.goes_on(40).await;
     let left: Vec<_> =
-        records(&mut raw).await.into_iter().filter(|(_, record)| record["initiator"] == "dead").collect();
+        records(&mut raw).await.into_iter().filter(|(_, record)| initiator(record) == "dead").collect();
     assert_eq!(left.len(), 1);
     assert_ne!(decision(&left[0].1).map(|[direction, ..]| direction), Some("confirm"));
 

@@ -1,7 +1,7 @@
 //! Records that somebody spoiled by hand, in the midst of the work.
 
 use super::{
-    audit::records,
+    audit::{initiator, records},
     kills::{hold, holding},
     process::{Scene, until},
     role::Role,
@@ -15,16 +15,16 @@ async fn spoiled_records_are_listed_with_their_cause_and_everything_else_goes_on
     let mut keys = Vec::new();
     for name in ["unreadable", "of-another-type"] {
         let role = Role { name: name.into(), ..holding(&scene, "first-try") };
-        let initiator = hold(&scene, role).await;
+        let process = hold(&scene, role).await;
         let gids = records(&mut raw).await.into_iter();
-        let gid = gids.filter(|(_, record)| record["initiator"] == name).map(|(gid, _)| gid).next();
+        let gid = gids.filter(|(_, record)| initiator(record) == name).map(|(gid, _)| gid).next();
         keys.push(format!("{{tcc:00}}:tx:{}", gid.expect("its record")));
-        initiator.kill();
+        process.kill();
     }
     for key in &keys {
         let _: i64 = ask(&mut raw, &["COPY", key, &format!("whole:{key}")]).await;
     }
-    let () = ask(&mut raw, &["HSET", &keys[0], "deadline_at", "tomorrow"]).await;
+    let () = ask(&mut raw, &["HSET", &keys[0], "until", "tomorrow"]).await;
     let () = ask(&mut raw, &["SET", &keys[1], "text"]).await;
 
     let mut load = scene.start(Role { load: 4, ..scene.role("load") }).await;
@@ -33,7 +33,7 @@ async fn spoiled_records_are_listed_with_their_cause_and_everything_else_goes_on
         let cause = ask(&mut raw, &["HGET", "{tcc:00}:unreadable", gid]).await;
         (cause, ask(&mut raw, &["ZSCORE", "{tcc:00}:parked", gid]).await)
     };
-    for (key, cause) in keys.iter().zip(["deadline_at: no moment", "type: no hash"]) {
+    for (key, cause) in keys.iter().zip(["until: no limits", "type: no hash"]) {
         until("it is listed", async || listed(key).await.1.is_some()).await;
         assert_eq!(listed(key).await.0.as_deref(), Some(cause));
     }

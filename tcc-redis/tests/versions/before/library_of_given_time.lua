@@ -1,4 +1,4 @@
-#!lua name=tcc_0ca136dbe0426c0f
+#!lua name=tcc_8a6100ada8c98a8f
 local OPERATIONS = {}
 -- Names of keys, and the arguments of the call.
 
@@ -47,6 +47,10 @@ local function take_number()
   return tonumber(take())
 end
 
+local function take_flag()
+  return take() == 1
+end
+
 local function take_optional()
   local text = take()
   if text ~= '' then
@@ -62,6 +66,9 @@ local function take_list(read)
   return list
 end
 
+-- Says that a list is what it most often is, so that less is said of it.
+local ALL = '*'
+
 -- What cannot be read ends the step before anything is written.
 local function unreadable(field, why)
   error({ field = field, why = why })
@@ -76,25 +83,27 @@ end
 -- Moments: milliseconds in calculations, RFC 3339 in the record. `now` never goes back, whatever the
 -- server's clock does (§4 "Time").
 
-local DAY = 86400000
-
 local mark, now
 
 local function number_text(number)
   return string.format('%d', number)
 end
 
+local read_clock, moment_text, moment_of
+do
+local DAY = 86400000
+
 -- Each date is calculated once, and each moment written once a call.
-local days, dates, seconds, texts_of = {}, {}, {}, {}
+local days, dates, seconds, texts_of, read = {}, {}, {}, {}, {}
 local CACHED_MAX = 4096
 local cached = 0
 
-local function read_clock()
+function read_clock()
   mark = tonumber(redis.pcall('GET', CLOCK)) or 0
   now = math.max(clock(), mark)
   texts_of = {}
   if cached > CACHED_MAX then
-    days, dates, seconds, cached = {}, {}, {}, 0
+    days, dates, seconds, read, cached = {}, {}, {}, {}, 0
   end
 end
 
@@ -141,7 +150,7 @@ local function day_of(date)
   return days[date]
 end
 
-local function moment_text(millis)
+function moment_text(millis)
   if texts_of[millis] then
     return texts_of[millis]
   end
@@ -160,7 +169,10 @@ local function moment_text(millis)
   return text
 end
 
-local function moment_of(field, text)
+function moment_of(field, text)
+  if read[text] then
+    return read[text]
+  end
   local date, hour, minute, second, rest =
     string.match(text or '', '^(%d%d%d%d%-%d%d%-%d%d)T(%d%d):(%d%d):(%d%d)%.(%d%d%d)Z$')
   local day = date and day_of(date)
@@ -168,14 +180,17 @@ local function moment_of(field, text)
     unreadable(field, 'no moment')
   end
   local millis = day * DAY + hour * 3600000 + minute * 60000 + second * 1000 + rest
-  texts_of[millis] = text
+  texts_of[millis], read[text] = text, millis
+  cached = cached + 1
   return millis
+end
 end
 
 -- A branch: some short fields of text in the record, such as
---   01        inventory.reserve@1 call=1 arguments=24:9ae0daaf
---   01.state  confirming succeeded held result=11:75c5dfeb
--- The first is written once. The second is missing while nothing is known of the branch. `held` stands for
+--   01         inventory.reserve@1 call=1 arguments=24:9ae0daaf
+--   01.state   confirming succeeded attempts=2
+--   01.result  11:75c5dfeb {"hold":17}
+-- The first is written once. The second is missing where it goes without saying (`usual_state`). `held` stands for
 -- the first claim, which is the record's own (`held` in the head) where a decider claimed several branches at
 -- once; `once` for a first claim that ended the branch. Any other claim has a field of its own. None of the
 -- fields is longer than what Redis keeps in its compact form of a hash, unless names are long.
@@ -195,6 +210,7 @@ local TRY_OF = { trying = '', tried = 'succeeded', refused = 'refused', confirmi
 local OPENED = { confirming = true, cancelling = true }
 local FINAL = { confirmed = true, cancelled = true }
 local SEAL = '^%d+:%x%x%x%x%x%x%x%x$'
+local SEALED = '^%d+:%x%x%x%x%x%x%x%x '
 local NOBODY = '0000000000000000'
 local TOKEN = '^%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x%x$'
 local EIGHT = '%x%x%x%x%x%x%x%x'
@@ -215,10 +231,10 @@ end
 
 -- The fields of a branch after its ordinal, and the words with values that each may hold, in the order they
 -- are written.
-local PARTS = { '', '.state', '.drive', '.wait' }
+local PARTS = { '', '.state', '.drive', '.wait', '.result' }
 local WORDS = {
   [''] = { 'call', 'runner', 'trace', 'arguments' },
-  ['.state'] = { 'attempts', 'result' },
+  ['.state'] = { 'attempts' },
   ['.drive'] = { 'epoch', 'token', 'lease', 'closed' },
   ['.wait'] = { 'next', 'claimed', 'ongoing', 'unhandled', 'parked', 'since' },
 }
@@ -229,7 +245,6 @@ local SHAPES = {
   runner = TOKEN,
   trace = TRACE,
   arguments = SEAL,
-  result = SEAL,
   attempts = '^%d+$',
   epoch = '^%d+$',
   token = TOKEN,
@@ -281,8 +296,11 @@ local function check_branch(field, branch)
   if TRY_OF[state] and TRY_OF[state] ~= (try or '') then
     unreadable(field, 'state against try')
   end
-  if branch.result and try ~= 'succeeded' then
-    unreadable(field .. '.state', 'result against try')
+  if branch.result and (try ~= 'succeeded' or not string.find(branch.result, SEALED)) then
+    unreadable(field .. '.result', 'against try or seal')
+  end
+  if not branch.result and try == 'succeeded' and not FINAL[state] then
+    unreadable(field .. '.result', 'missing')
   end
   local claimed = branch.token ~= nil
   if (branch.epoch > 0) ~= claimed or claimed ~= (branch.lease ~= nil or branch.closed ~= nil) then
@@ -335,6 +353,14 @@ local function parse_state(field, text, branch, head)
   parse_words(field, '.state', words, branch)
 end
 
+-- How most branches of the record stand, which goes without saying.
+local function usual_state(head)
+  if head.state == 'confirming' then
+    return head.held and 'confirming succeeded held' or 'confirming succeeded'
+  end
+  return head.state == 'confirmed' and 'confirmed succeeded once' or nil
+end
+
 -- `texts` are the branch's fields by part.
 local function parse_branch(place, texts, head)
   local field = ordinal_text(place)
@@ -345,8 +371,10 @@ local function parse_branch(place, texts, head)
   -- When a branch that says nothing of it may be driven next: at once.
   local branch = { attempts = 0, epoch = 0, next = head.decided_at or 0, state = 'trying' }
   parse_words(field, '', words, branch)
-  if texts['.state'] then
-    parse_state(field .. '.state', texts['.state'], branch, head)
+  branch.result = texts['.result']
+  local state = texts['.state'] or usual_state(head)
+  if state then
+    parse_state(field .. '.state', state, branch, head)
   end
   if texts['.drive'] and branch.token then
     unreadable(field .. '.drive', 'a second claim')
@@ -399,7 +427,9 @@ end
 local function branch_text(branch, part, head)
   local first = first_claim(branch, head)
   local words = {}
-  if part == '' then
+  if part == '.result' then
+    return branch.result
+  elseif part == '' then
     words = { branch.action }
   elseif part == '.state' then
     if branch.state == 'trying' then
@@ -420,8 +450,9 @@ local function branch_text(branch, part, head)
       words[#words + 1] = name .. '=' .. value
     end
   end
-  if #words > 0 then
-    return table.concat(words, ' ')
+  local text = table.concat(words, ' ')
+  if text ~= '' and not (part == '.state' and text == usual_state(head)) then
+    return text
   end
 end
 
@@ -464,13 +495,24 @@ local function head_of(branch)
   return branch.action .. ' call=' .. branch.call .. runner .. trace .. '\n'
 end
 
--- A branch's payload, as it was sealed.
-local function payload_of(branch, name)
-  local field = field_of(branch.place, name)
+-- A branch's arguments, as they were sealed.
+local function arguments_of(branch)
+  local field = field_of(branch.place, 'arguments')
   local payload = payloads[field] or redis.call('HGET', TX, field)
-  local head = name == 'arguments' and head_of(branch) or ''
-  if not payload or seal_of(payload, head) ~= branch[name] then
+  if not payload or seal_of(payload, head_of(branch)) ~= branch.arguments then
     unreadable(field, 'checksum')
+  end
+  return payload
+end
+
+-- A branch's result, as it was sealed; empty if there is none.
+local function result_of(branch)
+  if not branch.result then
+    return ''
+  end
+  local seal, payload = string.match(branch.result, '^(%S+) (.*)$')
+  if not seal or seal_of(payload, '') ~= seal then
+    unreadable(field_of(branch.place, 'result'), 'checksum')
   end
   return payload
 end
@@ -482,11 +524,7 @@ end
 -- The record: a hash that a person can read, one field a fact, its branches in fields by ordinal.
 
 local FORMAT = '1'
-local HEAD = {
-  'format', 'name', 'key', 'initiator', 'state', 'decided', 'begun_at', 'deadline_at', 'lease_until',
-  'retention_ms', 'ended_at', 'branches', 'bells', 'held',
-}
-local MOMENTS = { begun_at = true, deadline_at = true, lease_until = true, ended_at = true }
+local HEAD = { 'record', 'name', 'key', 'state', 'begun', 'until', 'decided', 'ended', 'bells', 'held' }
 local REASONS = {
   committed = true, aborted = true, panicked = true, dropped = true, deadline_passed = true,
   initiator_lost = true, operator = true, unnamed_branch = true, unknown_outcome = true,
@@ -555,18 +593,84 @@ local function held_text(held)
   return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
 end
 
--- `2`; `2 looked` once it is in the list of open ones; `2 marked`, or both, where it has what a short way does
--- not look for.
+-- `format=1 branches=2 retention_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
+-- where it has what a short way does not look for.
 local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
+local PLAIN = 'format=' .. FORMAT .. ' branches='
 
-local function parse_branches(head)
-  -- Five digits bound every loop over branches.
-  local count, marks = string.match(head.branches or '', '^(%d%d?%d?%d?%d?)(.*)$')
-  if not count or not MARKS[marks] then
-    unreadable('branches', 'no number')
+-- Gives the number of branches.
+local function parse_record(head)
+  local text = head.record or ''
+  if string.sub(text, 1, #PLAIN) ~= PLAIN then
+    unreadable('record', 'another version')
   end
-  head.looked = MARKS[marks][1]
+  -- Five digits bound every loop over branches.
+  local count, retention, marks = string.match(text, '^(%d%d?%d?%d?%d?) retention_ms=(%d+)(.*)$', #PLAIN + 1)
+  if not count or not MARKS[marks] then
+    unreadable('record', 'no numbers')
+  end
+  head.retention_ms, head.looked = retention, MARKS[marks][1]
   return tonumber(count)
+end
+
+-- How the field begins of a record of so many branches, up to its retention.
+local plain_texts = {}
+
+local function plain_text(count)
+  local text = plain_texts[count]
+  if not text then
+    text = PLAIN .. number_text(count) .. ' retention_ms='
+    if count <= 100 then
+      plain_texts[count] = text
+    end
+  end
+  return text
+end
+
+-- The retention of a record of so many branches, if it has no marks.
+local function plain_retention(text, count)
+  local plain = plain_text(count)
+  if text and string.sub(text, 1, #plain) == plain then
+    return string.match(text, '^%d+$', #plain + 1)
+  end
+end
+
+-- `2099-11-21T05:10:00.250Z by shop-1`
+local function begun_text(at, initiator)
+  return moment_text(at) .. ' by ' .. initiator
+end
+
+local function parse_begun(head)
+  local at, initiator = string.match(head.begun or '', '^(%S+) by ([%w._-]+)$')
+  if not at then
+    unreadable('begun', 'no beginning')
+  end
+  head.begun_at, head.initiator = moment_of('begun', at), initiator
+end
+
+-- `lease=2099-11-21T05:10:05.250Z deadline=2099-11-21T05:10:30.250Z`; gone when the transaction has ended.
+local function until_text(lease, deadline)
+  return 'lease=' .. moment_text(lease) .. ' deadline=' .. moment_text(deadline)
+end
+
+-- Both moments, of a field as it is always written.
+local function find_limits(text)
+  if text and #text == 64 and string.sub(text, 1, 6) == 'lease=' and string.sub(text, 31, 40) == ' deadline=' then
+    return string.sub(text, 7, 30), string.sub(text, 41)
+  end
+end
+
+local function parse_until(head)
+  local lease, deadline = find_limits(head['until'])
+  if (head['until'] ~= nil) == (head.ended_at ~= nil) then
+    unreadable('until', 'against state')
+  elseif head.ended_at then
+    head.lease_until, head.deadline_at = head.ended_at, head.ended_at
+  elseif not lease then
+    unreadable('until', 'no limits')
+  else
+    head.lease_until, head.deadline_at = moment_of('until', lease), moment_of('until', deadline)
+  end
 end
 
 -- Whether a short way must not take the record: it has a key, a message, or a branch that stands otherwise
@@ -574,14 +678,20 @@ end
 local function is_marked(head)
   local marked = head.key ~= nil or next(head.bells) ~= nil
   for _, branch in ipairs(head.branches) do
-    local plain = branch.state == 'trying' or head.decision and first_claim(branch, head)
+    local plain = branch.state == 'trying'
+    if head.decision == 'cancel' then
+      plain = first_claim(branch, head)
+    elseif head.decision then
+      plain = first_claim(branch, head) and not branch_text(branch, '.state', head)
+    end
     marked = marked or not plain or branch_text(branch, '.wait', head) ~= nil
   end
   return marked
 end
 
-local function branches_text(head)
-  return #head.branches .. (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
+local function record_text(head)
+  local marks = (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
+  return plain_text(#head.branches) .. head.retention_ms .. marks
 end
 
 local function sorted_names(set)
@@ -610,12 +720,6 @@ local function check_head(head)
   if not string.find(head.name or '', NAME) then
     unreadable('name', 'no name')
   end
-  if not string.find(head.initiator or '', NAME) then
-    unreadable('initiator', 'no name')
-  end
-  if not string.find(head.retention_ms or '', '^%d+$') then
-    unreadable('retention_ms', 'no number')
-  end
   local state = STATES[head.state]
   if not state then
     unreadable('state', 'no such state')
@@ -623,8 +727,8 @@ local function check_head(head)
   if head.decision ~= state.decision then
     unreadable('decided', 'against state')
   end
-  if state.final ~= (head.ended_at ~= nil) then
-    unreadable('ended_at', 'against state')
+  if state.final ~= (head.ended ~= nil) then
+    unreadable('ended', 'against state')
   end
   if head.bells and (not head.decision or state.final) then
     unreadable('bells', 'against state')
@@ -673,25 +777,20 @@ end
 
 local function load()
   local head = read_fields(HEAD)
-  if not head.format and redis.call('EXISTS', TX) == 0 then
+  if not head.record and redis.call('EXISTS', TX) == 0 then
     return nil
   end
-  if head.format ~= FORMAT then
-    unreadable('format', 'another version')
-  end
+  local count = parse_record(head)
+  parse_begun(head)
   if head.decided then
     parse_decided(head)
   end
   check_head(head)
-  for name in pairs(MOMENTS) do
-    if head[name] or name ~= 'ended_at' then
-      head[name] = moment_of(name, head[name])
-    end
-  end
+  head.ended_at = head.ended and moment_of('ended', head.ended)
+  parse_until(head)
   if head.held then
     head.held = parse_held(head.held)
   end
-  local count = parse_branches(head)
   local fields = {}
   for place = 1, count do
     for _, part in ipairs(PARTS) do
@@ -702,7 +801,7 @@ local function load()
   fields[#fields + 1] = beyond
   local values = read_fields(fields)
   if values[beyond] then
-    unreadable('branches', 'too few')
+    unreadable('record', 'too few branches')
   end
   local branches = {}
   for place = 1, count do
@@ -721,18 +820,15 @@ end
 -- The fields of the record as they are to be stored.
 local function texts(head)
   head.held = held_of(head.branches)
-  local fields = {}
-  for _, name in ipairs(HEAD) do
-    local value = head[name]
-    if MOMENTS[name] and value then
-      value = moment_text(value)
-    end
-    fields[name] = value
+  local fields = {
+    record = record_text(head), name = head.name, key = head.key, state = head.state,
+    begun = begun_text(head.begun_at, head.initiator), decided = decided_text(head),
+    ended = head.ended_at and moment_text(head.ended_at), bells = bells_text(head.bells),
+    held = held_text(head.held),
+  }
+  if not head.ended_at then
+    fields['until'] = until_text(head.lease_until, head.deadline_at)
   end
-  fields.decided = decided_text(head)
-  fields.held = held_text(head.held)
-  fields.branches = branches_text(head)
-  fields.bells = bells_text(head.bells)
   for place, branch in ipairs(head.branches) do
     for _, part in ipairs(PARTS) do
       fields[ordinal_text(place) .. part] = branch_text(branch, part, head)
@@ -744,7 +840,7 @@ end
 -- What a step does beside changing the record, and the one place that writes. Nothing is written before
 -- every key is declared and has its type.
 
-local LINE_BYTES_MAX = 512
+local ENTRY_BYTES_MAX, NOTES_MAX = 512, 1000
 local AUDIT_ENTRIES_MAX = 10000
 
 local due, rung, hushed
@@ -852,6 +948,38 @@ local function plan_indexes()
   end
 end
 
+-- What the steps of a call that go the short way do together: one command costs much less than one for each.
+
+-- Timers they set, each a time and a gid, and gids of those they removed.
+local timers_set, timers_removed
+
+-- The place of the first transaction among the keys; whether none of them had a record when that was asked first;
+-- and those of which a step has made one since, or may have.
+local first_transaction, all_new, born
+
+local function begin_batch(first)
+  timers_set, timers_removed = {}, {}
+  first_transaction, all_new, born = first, nil, {}
+end
+
+local function write_timers()
+  if timers_set[1] then
+    redis.call('ZADD', DUE, unpack(timers_set))
+    timers_set = {}
+  end
+  if timers_removed[1] then
+    redis.call('ZREM', DUE, unpack(timers_removed))
+    timers_removed = {}
+  end
+end
+
+local function is_new()
+  if all_new == nil then
+    all_new = redis.call('EXISTS', unpack(KEYS, first_transaction)) == 0
+  end
+  return all_new and not born[TX] or redis.call('EXISTS', TX) == 0
+end
+
 -- Keys found to be of a type; nobody else changes one while the call lasts.
 local typed
 
@@ -863,7 +991,7 @@ local QUICK_MAX = 100
 local function fields_of(kind, count)
   local list = kind[count]
   if not list then
-    list = { count = number_text(count) }
+    list = {}
     for name in string.gmatch(kind.head, '%S+') do
       list[#list + 1] = name
     end
@@ -949,45 +1077,54 @@ local function write_record()
   call_in_parts('HDEL', deleted)
 end
 
--- What happened, for people; nothing reads it back.
+-- What happened, for people; nothing reads it back. An entry of the history is a moment, and what a step did then:
+-- notes with `; ` between them, as many as fit. What an operator did stands alone, with a reason in free words.
 local notes
 
 local function note(...)
-  if #notes < HISTORY_MAX then
-    notes[#notes + 1] = string.sub(moment_text(now) .. ' ' .. table.concat({ ... }, ' '), 1, LINE_BYTES_MAX)
+  if HISTORY_MAX > 0 and #notes < NOTES_MAX then
+    notes[#notes + 1] = table.concat({ ... }, ' ')
   end
 end
 
--- What a step that goes the short way is told of, where a history is kept; nothing if it cannot be kept, and
--- the long way must say why.
-local function begin_notes()
-  if HISTORY_MAX == 0 then
-    return {}
+local function entries_of()
+  local at = moment_text(now) .. ' '
+  local entries, alone = {}, true
+  for _, text in ipairs(notes) do
+    local operators = string.sub(text, 1, 9) == 'operator '
+    local entry = entries[#entries]
+    if not alone and not operators and #entry + 2 + #text <= ENTRY_BYTES_MAX then
+      entries[#entries] = entry .. '; ' .. text
+    else
+      entries[#entries + 1] = string.sub(at .. text, 1, ENTRY_BYTES_MAX)
+    end
+    alone = operators
   end
-  return declared[TAG .. 'history:' .. GID] and { moment_text(now) .. ' ' } or nil
+  return entries
 end
 
-local function line(lines, text)
-  if HISTORY_MAX > 0 then
-    text = lines[1] .. text
-    lines[#lines + 1] = #text <= LINE_BYTES_MAX and text or string.sub(text, 1, LINE_BYTES_MAX)
+-- Adds the latest of these entries; nothing if that cannot be.
+local function push_entries(history, entries)
+  local length = redis.pcall('RPUSH', history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
+  if type(length) == 'table' then
+    return false
   end
+  if length > HISTORY_MAX then
+    redis.call('LTRIM', history, -HISTORY_MAX, -1)
+  end
+  return true
 end
 
--- The first write of a step that goes the short way: whether the keys are what they should be.
-local function write_lines(lines, expires)
+-- What a step that goes the short way begins with: whether the keys are what they should be. What it did is one
+-- entry, or the long way is to write it.
+local function begin_quick(said, expires)
   if not has_type('zset', DUE) then
     return false
   end
-  if #lines > 1 then
-    local history = TAG .. 'history:' .. GID
-    local first = math.max(2, #lines - HISTORY_MAX + 1)
-    local length = redis.pcall('RPUSH', history, unpack(lines, first))
-    if type(length) == 'table' then
+  if said then
+    local history, entry = TAG .. 'history:' .. GID, moment_text(now) .. ' ' .. said
+    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push_entries(history, { entry }) then
       return false
-    end
-    if length > HISTORY_MAX then
-      redis.call('LTRIM', history, -HISTORY_MAX, -1)
     end
     if expires then
       redis.call('PEXPIREAT', history, expires)
@@ -1002,13 +1139,7 @@ local function find_history()
 end
 
 local function keep_notes(history, ended_at, expires)
-  local length
-  for first = 1, #notes, PART do
-    length = redis.call('RPUSH', history, unpack(notes, first, math.min(first + PART - 1, #notes)))
-  end
-  if length > HISTORY_MAX then
-    redis.call('LTRIM', history, -HISTORY_MAX, -1)
-  end
+  push_entries(history, entries_of())
   if ended_at then
     redis.call('PEXPIREAT', history, expires)
   elseif before.ended_at then
@@ -1092,12 +1223,11 @@ local function settle()
   if not open then
     record.state = record.decision == 'confirm' and 'confirmed' or 'cancelled'
     record.ended_at = now
+    -- Nothing of it is waited for any more.
+    record.deadline_at, record.lease_until = now, now
     note('ended', record.state)
     for place, branch in ipairs(record.branches) do
-      if branch.result then
-        branch.result = nil
-        set_text(place, 'result', false)
-      end
+      branch.result = nil
       if branch.try then
         set_text(place, 'arguments', false)
       end
@@ -1168,13 +1298,9 @@ local function finish(branch)
   branch.unhandled = nil
 end
 
-local function result_of(branch)
-  return branch.result and payload_of(branch, 'result') or ''
-end
-
 -- `bare` leaves out what the caller has: the arguments, the name, the trace.
 local function drive(branch, bare)
-  local arguments = not bare and branch.arguments and payload_of(branch, 'arguments')
+  local arguments = not bare and branch.arguments and arguments_of(branch)
   return {
     branch.place, branch.action, DIRECTION[branch.state], number_text(branch.epoch), branch.attempts,
     arguments and 1 or 0, arguments or '', branch.try or 'unknown', result_of(branch),
@@ -1184,7 +1310,7 @@ local function drive(branch, bare)
 end
 
 local function take_create()
-  if take() == '' then
+  if not take_flag() then
     return nil
   end
   return {
@@ -1199,7 +1325,7 @@ local function create(new)
     refuse('too_late_to_create')
   end
   record = {
-    format = FORMAT, name = new.name, key = new.key, initiator = new.initiator, state = 'trying',
+    name = new.name, key = new.key, initiator = new.initiator, state = 'trying',
     begun_at = now, deadline_at = new.deadline_at, lease_until = now + new.lease_ms,
     retention_ms = new.retention_ms, branches = {}, bells = {},
   }
@@ -1208,7 +1334,7 @@ local function create(new)
 end
 
 local function take_report()
-  return { place = take_number(), try = take(), result = take(), seal = take() }
+  return { place = take_number(), try = take(), result = take() }
 end
 
 -- The first word of a try stands; a late one reopens its branch once (rule 6c).
@@ -1222,8 +1348,7 @@ local function learn(report)
   end
   branch.try = report.try
   if report.try == 'succeeded' then
-    branch.result = report.seal
-    set_text(report.place, 'result', report.result)
+    branch.result = report.result
   end
   note('try of', ordinal_text(report.place), report.try)
   if branch.state == 'trying' then
@@ -1304,7 +1429,7 @@ end
 
 local function operate()
   local new = take_create()
-  local again_after_cancel = take() == '1'
+  local again_after_cancel = take_flag()
   if record then
     if record.initiator ~= new.initiator or record.name ~= new.name then
       refuse('gid_taken')
@@ -1363,7 +1488,7 @@ local function payload_bytes()
 end
 
 local function is_same(branch, new)
-  return branch.action == new.action and payload_of(branch, 'arguments') == new.arguments
+  return branch.action == new.action and arguments_of(branch) == new.arguments
 end
 
 local function check(branches, branches_max, bytes_max)
@@ -1410,43 +1535,38 @@ local function add(new)
 end
 
 local ADDED = { head = '', parts = { '', '.arguments' } }
+-- What is written, filled anew by each step.
+local set = {}
 
 -- The record's first branches, where there is no record yet.
 local function quick()
   local creates, name, key, initiator, deadline, lease_ms, retention_ms, distinct, branches_max, bytes_max, count =
     unpack(ARGV, taken + 1, taken + 11)
-  if creates ~= '1' or key ~= '' or distinct ~= '1' then
+  if creates ~= 1 or key ~= '' or distinct ~= 1 then
     return nil
   end
-  count, deadline = tonumber(count), tonumber(deadline)
-  if count > QUICK_MAX or count > tonumber(branches_max) or now >= deadline or redis.call('EXISTS', TX) == 1 then
+  if count > QUICK_MAX or count > branches_max or now >= deadline or not is_new() then
     return nil
   end
-  taken = taken + 11
   local lease_until = now + lease_ms
-  local fields, set, bytes = fields_of(ADDED, count), {}, 0
-  for at = 1, 2 * count do
-    local text = ARGV[taken + at]
-    set[2 * at - 1], set[2 * at] = fields[at], text
-    if at % 2 == 0 then
-      bytes = bytes + #text
-    end
+  local fields, branches, bytes = fields_of(ADDED, count), taken + 11, 0
+  for at = 1, 2 * count, 2 do
+    local line, arguments = ARGV[branches + at], ARGV[branches + at + 1]
+    set[2 * at - 1], set[2 * at], set[2 * at + 1], set[2 * at + 2] = fields[at], line, fields[at + 1], arguments
+    bytes = bytes + #arguments
   end
-  local lines = begin_notes()
-  if bytes > tonumber(bytes_max) or not lines then
+  local said = HISTORY_MAX > 0 and 'begun by ' .. initiator
+  for place = 1, said and count or 0 do
+    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+')
+  end
+  if bytes > bytes_max or not begin_quick(said) then
     return nil
   end
-  line(lines, 'begun by ' .. initiator)
-  for place = 1, HISTORY_MAX > 0 and count or 0 do
-    line(lines, 'registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+'))
-  end
-  if not write_lines(lines) then
-    return nil
-  end
-  redis.call('HSET', TX, 'format', FORMAT, 'name', name, 'initiator', initiator, 'state', 'trying',
-    'begun_at', moment_text(now), 'deadline_at', moment_text(deadline), 'lease_until', moment_text(lease_until),
-    'retention_ms', retention_ms, 'branches', fields.count, unpack(set))
-  redis.call('ZADD', DUE, number_text(lease_until < deadline and lease_until or deadline), GID)
+  redis.call('HSET', TX, 'record', plain_text(count) .. retention_ms, 'name', name, 'state', 'trying',
+    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), unpack(set, 1, 4 * count))
+  born[TX] = true
+  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
+  timers_set[#timers_set + 1] = GID
   return QUICK
 end
 
@@ -1524,95 +1644,112 @@ local function objection(heard, conflict, lost)
   end
 end
 
--- Claims every branch that was heard of.
-local ALL = '*'
+local WATCHED = { head = 'record state until begun', parts = {} }
+local WRITTEN = { head = '', parts = { '.result' } }
+-- What is written, filled anew by each step.
+local set = {}
 
-local WATCHED = { head = 'state branches deadline_at lease_until initiator format', parts = {} }
-local WRITTEN = { head = '', parts = { '.state', '.result' } }
+-- Before and after why it was decided, and by whom.
+local tried_texts, claimed_texts = {}, {}
+
+local function said_tried(count)
+  if not tried_texts[count] then
+    local text = ''
+    for place = 1, count do
+      text = text .. 'try of ' .. ordinal_text(place) .. ' succeeded; '
+    end
+    tried_texts[count] = text .. 'decided confirm because '
+  end
+  return tried_texts[count]
+end
+
+local function said_claimed(count)
+  if not claimed_texts[count] then
+    local text = ''
+    for place = 1, count do
+      text = text .. '; claimed ' .. ordinal_text(place) .. ' confirm attempt 1'
+    end
+    claimed_texts[count] = text
+  end
+  return claimed_texts[count]
+end
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
 local function quick()
-  local direction, reason, by, create, count = unpack(ARGV, taken + 1, taken + 4)
-  count = tonumber(ARGV[taken + 5])
-  if direction ~= 'confirm' or create ~= '' or count == 0 or count > QUICK_MAX then
+  local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
+  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
     return nil
   end
-  local heard = taken + 5
-  local claim = heard + 4 * count
-  local token = ARGV[claim + 1]
-  if token == '' or ARGV[claim + 3] ~= '1' or ARGV[claim + 4] ~= ALL then
+  if count == 0 or count > QUICK_MAX then
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  local fields, set = fields_of(WRITTEN, count), {}
-  if found.err or found[6] ~= FORMAT or found[1] ~= 'trying' or found[2] ~= fields.count or not found[4] or not found[5] then
+  if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
     return nil
   end
-  local lease_ms, at_text = tonumber(ARGV[claim + 2]), moment_text(now)
+  local until_lease, until_deadline = find_limits(found[3])
+  local at_text, lease = moment_text(now), moment_text(now + lease_ms)
   -- Moments of one length sort as they follow each other.
-  if #(found[3] or '') ~= #at_text or found[3] <= at_text then
-    return nil
-  end
-  local lease = moment_text(now + lease_ms)
-  for place = 1, count do
-    local one = heard + 4 * (place - 1)
-    if tonumber(ARGV[one + 1]) ~= place or ARGV[one + 2] ~= 'succeeded' then
-      return nil
-    end
-    local at = 4 * (place - 1)
-    set[at + 1], set[at + 2] = fields[2 * place - 1], 'confirming succeeded held result=' .. ARGV[one + 4]
-    set[at + 3], set[at + 4] = fields[2 * place], ARGV[one + 3]
-  end
-  local lines = begin_notes()
-  if not lines then
-    return nil
-  end
-  for place = 1, HISTORY_MAX > 0 and count or 0 do
-    line(lines, 'try of ' .. ordinal_text(place) .. ' succeeded')
-  end
-  line(lines, 'decided confirm because ' .. reason .. ' by ' .. by)
-  for place = 1, HISTORY_MAX > 0 and count or 0 do
-    line(lines, 'claimed ' .. ordinal_text(place) .. ' confirm attempt 1')
-  end
-  if not write_lines(lines) then
+  if not until_lease or until_deadline <= at_text then
     return nil
   end
   local decided = at_text .. ' confirm ' .. reason
-  if by ~= found[5] then
-    decided = decided .. ' by ' .. by
+  local begun_by, decided_by = string.sub(found[4] or '', 25), ' by ' .. by
+  if begun_by ~= decided_by then
+    if not string.find(begun_by, '^ by [%w._-]+$') then
+      return nil
+    end
+    decided = decided .. decided_by
   end
-  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', 'token=' .. token .. ' lease=' .. lease, unpack(set))
+  local fields = fields_of(WRITTEN, count)
+  local results = taken + 10
+  for place = 1, count do
+    set[2 * place - 1], set[2 * place] = fields[place], ARGV[results + place]
+  end
+  local said = HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
+  if not begin_quick(said) then
+    return nil
+  end
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', 'token=' .. token .. ' lease=' .. lease,
+    unpack(set, 1, 2 * count))
   -- The timer stands at one of these already, or before.
-  if found[4] > lease and found[3] > lease then
+  if until_lease > lease and until_deadline > lease then
     redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
   end
   return QUICK
 end
 
-local function take_inline(heard)
+local function take_inline()
   local token = take()
   if token == '' then
     return nil
   end
-  local inline = { token = token, lease_ms = take_number(), bare = take() == '1', branches = {} }
+  local inline = { token = token, lease_ms = take_number(), bare = take_flag(), branches = {} }
   local count = take()
-  if count == ALL then
-    for _, report in ipairs(heard) do
-      inline.branches[report.place] = true
-    end
-  else
-    for _ = 1, tonumber(count) do
-      inline.branches[take_number()] = true
-    end
+  -- Every branch that was heard of.
+  inline.all = count == ALL
+  for _ = 1, inline.all and 0 or count do
+    inline.branches[take_number()] = true
   end
   return inline
+end
+
+local function take_heard(inline)
+  local count, all, heard = take_number(), take() == ALL, {}
+  for place = 1, count do
+    heard[place] = all and { place = place, try = 'succeeded', result = take() } or take_report()
+    if inline and inline.all then
+      inline.branches[heard[place].place] = true
+    end
+  end
+  return heard
 end
 
 local function operate()
   local direction, reason, by = take(), take(), take()
   local new = take_create()
-  local heard = take_list(take_report)
-  local inline = take_inline(heard)
+  local inline = take_inline()
+  local heard = take_heard(inline)
   if not record then
     if not new or direction ~= 'cancel' then
       refuse('not_found')
@@ -1707,7 +1844,7 @@ local quick, leave
 -- Prolongs claims that still stand (rule 11).
 
 local function take_claim()
-  return { place = take_number(), epoch = take() }
+  return { place = take_number(), epoch = take_number() }
 end
 
 local function operate()
@@ -1719,7 +1856,7 @@ local function operate()
   local answers = {}
   for place, claim in ipairs(claims) do
     local branch = record.branches[claim.place]
-    local stands = branch and number_text(branch.epoch) == claim.epoch
+    local stands = branch and branch.epoch == claim.epoch
     if stands and branch.token == token and not branch.closed then
       branch.lease = math.max(branch.lease, now + lease_ms)
       answers[place] = 1
@@ -1755,7 +1892,7 @@ local quick, leave
 -- Closes epochs, each once (rule 11), every branch on its own (rule 9).
 
 local function take_drive()
-  local drive = { place = take_number(), epoch = take(), direction = take(), how = take(), seen = take() }
+  local drive = { place = take_number(), epoch = take_number(), direction = take(), how = take(), seen = take() }
   if drive.how ~= 'done' then
     drive.after_ms, drive.error = take_number(), take()
   end
@@ -1838,7 +1975,7 @@ local function close_one(drive)
   if not branch then
     return { 'refused', 'no_such_branch', drive.place }
   end
-  local current = branch.token and number_text(branch.epoch) == drive.epoch
+  local current = branch.token and branch.epoch == drive.epoch
   if current and branch.closed then
     return answer_of(branch.closed, branch.again)
   end
@@ -1863,70 +2000,96 @@ local function close_one(drive)
   return reschedule(branch, drive)
 end
 
-local WATCHED = { head = 'state branches retention_ms format', parts = { '.state' }, beyond = true }
-local WRITTEN = { head = '', parts = { '.state' } }
-local GONE = { head = 'held', parts = { '.arguments', '.result' } }
--- How a branch stands that is driven for the first time, by what its drive says it knows, and how it ends.
-local HELD = {
-  confirming = { succeeded = 'confirming succeeded held result=' },
-  cancelling = { succeeded = 'cancelling succeeded held result=', refused = 'cancelling refused held' },
+-- In a confirming record without marks it goes without saying how its branches stand.
+local WATCHED = {
+  confirm = { head = 'record state decided', parts = {}, beyond = true },
+  cancel = { head = 'record state decided', parts = { '.state' }, beyond = true },
 }
+local WRITTEN = { head = '', parts = { '.state' } }
+local GONE = { head = 'until held', parts = { '.arguments', '.result' } }
+-- How a branch stands that is driven for the first time, by what its drive says it knows.
+local HELD = {
+  confirming = { succeeded = true },
+  cancelling = { succeeded = 'cancelling succeeded held', refused = 'cancelling refused held' },
+}
+
+-- What is written, filled anew by each step, and the step that named a place last.
+local set, stamps, stamp = {}, {}, 0
+
+-- What is said of the end, in pieces: how long it took goes between them.
+local ended_texts = { confirmed = {}, cancelled = {} }
+
+local function said_ended(state, count)
+  local pieces = ended_texts[state][count]
+  if not pieces then
+    pieces = {}
+    for place = 1, count do
+      pieces[place] = (place > 1 and '; ' or '') .. state .. ' ' .. ordinal_text(place)
+    end
+    pieces[count + 1] = '; ended ' .. state
+    ended_texts[state][count] = pieces
+  end
+  return pieces
+end
 
 -- All branches of the record end with this call, each by the drive that holds it.
 local function quick()
-  local count = tonumber(ARGV[taken + 1])
-  if count == 0 or count > QUICK_MAX then
+  local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
+  if all ~= ALL or count > QUICK_MAX then
     return nil
   end
-  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
-  local fields, set, places = fields_of(WRITTEN, count), {}, {}
-  if found.err or found[4] ~= FORMAT or not HELD[found[1]] or found[2] ~= fields.count or found[5 + count] then
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
+  local was, decided = found[2], found[3]
+  local retention = not found.err and plain_retention(found[1], count)
+  local held_by_seen = HELD[was]
+  if not retention or not held_by_seen or DIRECTION[was] ~= direction or found[#found] then
     return nil
   end
-  if not string.find(found[3] or '', '^%d+$') then
-    return nil
-  end
-  local was, direction = found[1], DIRECTION[found[1]]
-  local state = was == 'confirming' and 'confirmed' or 'cancelled'
-  local one = taken + 1
-  for _ = 1, count do
-    local place, epoch, toward, how, seen = unpack(ARGV, one + 1, one + 5)
-    one = one + 5
-    place = tonumber(place)
-    local line, held = found[4 + place], HELD[was][seen]
-    if places[place] or how ~= 'done' or epoch ~= '1' or toward ~= direction or not line or not held then
+  stamp = stamp + 1
+  for at = taken + 4, taken + 2 + 2 * count, 2 do
+    local place, held = ARGV[at], held_by_seen[ARGV[at + 1]]
+    if not held or place > count or stamps[place] == stamp or held ~= true and found[3 + place] ~= held then
       return nil
     end
-    if string.sub(line, 1, #held) ~= held then
-      return nil
+    stamps[place] = stamp
+  end
+  local state, ended = 'confirmed', 0
+  -- In a confirmed transaction it goes without saying how its branches ended.
+  if was == 'cancelling' then
+    state, ended = 'cancelled', 2 * count
+    local fields = fields_of(WRITTEN, count)
+    for at = 1, 2 * count, 2 do
+      set[at], set[at + 1] = fields[ARGV[taken + 3 + at]], 'cancelled ' .. ARGV[taken + 4 + at] .. ' once'
     end
-    places[place] = true
-    set[2 * place - 1], set[2 * place] = fields[place], state .. ' ' .. seen .. ' once'
   end
-  local expires = now + tonumber(found[3])
-  local lines = begin_notes()
-  if not lines then
-    return nil
-  end
+  local expires = now + retention
+  local said
   if HISTORY_MAX > 0 then
-    local since = moment_of('decided', string.sub(redis.call('HGET', TX, 'decided') or '', 1, 24))
-    for place = 1, count do
-      line(lines, state .. ' ' .. ordinal_text(place) .. ' after ' .. number_text(now - since) .. ' ms')
-    end
-    line(lines, 'ended ' .. state)
+    local since = moment_of('decided', string.sub(decided or '', 1, 24))
+    said = table.concat(said_ended(state, count), ' after ' .. number_text(now - since) .. ' ms')
   end
-  if not write_lines(lines, expires) then
+  if not begin_quick(said, expires) then
     return nil
   end
-  redis.call('HSET', TX, 'state', state, 'ended_at', moment_text(now), unpack(set))
+  redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
   redis.call('PEXPIREAT', TX, expires)
-  redis.call('ZREM', DUE, GID)
+  timers_removed[#timers_removed + 1] = GID
   return QUICK
 end
 
+local function take_drives()
+  local count, all, drives = take_number(), take() == ALL, {}
+  local direction = all and take()
+  for place = 1, count do
+    drives[place] = all and { place = take_number(), epoch = 1, direction = direction, how = 'done', seen = take() }
+      or take_drive()
+  end
+  return drives
+end
+
 local function operate()
-  local drives = take_list(take_drive)
+  local drives = take_drives()
   if not record then
     refuse('not_found')
   end
@@ -1958,11 +2121,9 @@ end
 
 local function check_payloads()
   for _, branch in ipairs(record.branches) do
-    if is_drivable(branch) and branch.arguments then
-      payload_of(branch, 'arguments')
-    end
-    if is_drivable(branch) and branch.result then
-      payload_of(branch, 'result')
+    if is_drivable(branch) then
+      arguments_of(branch)
+      result_of(branch)
     end
   end
 end
@@ -2170,6 +2331,8 @@ local function commit()
 end
 
 local function slow(operate)
+  write_timers()
+  born[TX] = true
   record, stored, payloads, plan, notes, missing = nil, {}, {}, {}, {}, {}
   due, rung, hushed, before = { kind = 'keep' }, {}, {}, {}
   record = load()
@@ -2236,8 +2399,11 @@ local function run(keys, arguments)
   for at = 6, transactions do
     declared[KEYS[at]] = true
   end
+  ARGV = cmsgpack.unpack(take())
+  taken, last = 0, #ARGV
   local count = take_number()
   place, answers = 1, { now }
+  begin_batch(transactions + 1)
   while place <= count do
     local ok, problem = pcall(run_from_here, count, transactions)
     if not ok then
@@ -2246,6 +2412,7 @@ local function run(keys, arguments)
       place = place + 1
     end
   end
+  write_timers()
   keep_time()
   return answers
 end
@@ -2350,6 +2517,7 @@ local function try_all(key)
   try('ZADD', key, 'LT', 1, 'member')
   try('ZRANGE', key, '-inf', '+inf', 'BYSCORE', 'LIMIT', 0, 1)
   try('ZREM', key, 'member')
+  try('ZREMRANGEBYSCORE', key, '-inf', 0)
   try('RPUSH', key, '1')
   try('LTRIM', key, 0, 1)
   clear(key)
@@ -2373,10 +2541,10 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_0ca136dbe0426c0f_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_0ca136dbe0426c0f_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_0ca136dbe0426c0f_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_0ca136dbe0426c0f_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_0ca136dbe0426c0f_pause', callback = pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_0ca136dbe0426c0f_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_0ca136dbe0426c0f_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a6100ada8c98a8f_begin', callback = run, flags = {  } }
+redis.register_function{ function_name = 'tcc_8a6100ada8c98a8f_finish', callback = run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a6100ada8c98a8f_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a6100ada8c98a8f_groups', callback = groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a6100ada8c98a8f_pause', callback = pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a6100ada8c98a8f_namespace', callback = namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a6100ada8c98a8f_rehearse', callback = rehearse, flags = { 'allow-oom' } }

@@ -193,9 +193,11 @@ fn one_way(gid: &Gid, before: &Record, after: &Record) -> Result<(), String> {
     {
         return Err(format!("{gid} was committed after its deadline (rule 1)"));
     }
-    let same = (&before.name, &before.key, &before.initiator, before.deadline_at, before.retention_ms)
-        == (&after.name, &after.key, &after.initiator, after.deadline_at, after.retention_ms);
-    if !same {
+    let same = (&before.name, &before.key, &before.initiator, before.retention_ms)
+        == (&after.name, &after.key, &after.initiator, after.retention_ms);
+    // What has ended waits for nothing, so that its deadline is gone.
+    let deadline = if after.ended_at == before.ended_at { before.deadline_at } else { after.deadline_at };
+    if !same || after.deadline_at != deadline {
         return Err(format!("{gid}: what it was begun with changed"));
     }
     Ok(())
