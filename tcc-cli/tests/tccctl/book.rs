@@ -206,12 +206,12 @@ async fn unreadable(page: fn(&Scene) -> Page) {
     let gid = decided(&scene, 1, STOCK).await;
     let key = scene.store.inspect().record_key(&gid);
     let mut raw = scene.server.raw().await;
-    let right: String = ask(&mut raw, &["HGET", &key, "01.state"]).await;
-    let _: i64 = ask(&mut raw, &["HSET", &key, "01.state", "conforming"]).await;
+    let right: String = ask(&mut raw, &["HGET", &key, "decided"]).await;
+    let _: i64 = ask(&mut raw, &["HSET", &key, "decided", "yesterday"]).await;
     let _process = scene.host("shop-1", &Moods::new(Mood::Well)).await;
     until("it is listed", async || !scene.store.inspect().unreadable(0).await.unwrap().is_empty()).await;
     let said = page(&scene).with("GID", &gid).with("RIGHT", &right).follow(nothing).await;
-    assert!(said[2].data.contains("01.state"), "redis-cli names the field: {said:?}");
+    assert!(said[2].data.contains("decided"), "redis-cli names the field: {said:?}");
     until_confirmed(&scene, &[gid]).await;
 }
 

@@ -219,8 +219,8 @@ async fn an_unreadable_one_goes_on_once_it_is_mended() {
     let gid = decided(&scene, 1, STOCK).await;
     let key = scene.store.inspect().record_key(&gid);
     let mut raw = scene.server.raw().await;
-    let right: String = ask(&mut raw, &["HGET", &key, "01.state"]).await;
-    let _: i64 = ask(&mut raw, &["HSET", &key, "01.state", "conforming"]).await;
+    let right: String = ask(&mut raw, &["HGET", &key, "decided"]).await;
+    let _: i64 = ask(&mut raw, &["HSET", &key, "decided", "yesterday"]).await;
     let process = scene.host("shop-1", &Moods::new(Mood::Well)).await;
     crate::ctl::until("it is listed", async || {
         !scene.store.inspect().unreadable(0).await.unwrap().is_empty()
@@ -229,8 +229,8 @@ async fn an_unreadable_one_goes_on_once_it_is_mended() {
     let command = named(&scene, &gid, "unreadable", "mend the field named").await;
     let said = scene.ctl.typed(&command).await;
     assert_eq!(said.code, 8, "nothing is mended yet: {said:?}");
-    assert!(said.words.contains("01.state"), "{said:?}");
-    let _: i64 = ask(&mut raw, &["HSET", &key, "01.state", &right]).await;
+    assert!(said.words.contains("decided"), "{said:?}");
+    let _: i64 = ask(&mut raw, &["HSET", &key, "decided", &right]).await;
     type_it(&scene, &command).await;
     scene.until_state(&gid, TransactionState::Confirmed).await;
     process.shutdown().await;
