@@ -264,9 +264,9 @@ local function entries_of()
   return entries
 end
 
--- Adds the latest of these entries; nothing if that cannot be.
-local function push_entries(history, entries)
-  local length = redis.pcall('RPUSH', history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
+-- Adds these entries; nothing if that cannot be.
+local function push(history, ...)
+  local length = redis.pcall('RPUSH', history, ...)
   if type(length) == 'table' then
     return false
   end
@@ -284,7 +284,7 @@ local function begin_quick(said, expires)
   end
   if said then
     local history, entry = TAG .. 'history:' .. GID, moment_text(now) .. ' ' .. said
-    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push_entries(history, { entry }) then
+    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push(history, entry) then
       return false
     end
     if expires then
@@ -300,7 +300,8 @@ local function find_history()
 end
 
 local function keep_notes(history, ended_at, expires)
-  push_entries(history, entries_of())
+  local entries = entries_of()
+  push(history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
   if ended_at then
     redis.call('PEXPIREAT', history, expires)
   elseif before.ended_at then

@@ -98,7 +98,9 @@ local function quick()
   end
   local said = HISTORY_MAX > 0 and 'begun by ' .. initiator
   for place = 1, said and count or 0 do
-    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+')
+    local line = set[4 * place - 2]
+    local action = string.sub(line, 1, string.find(line, ' ', 1, true) - 1)
+    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. action
   end
   if bytes > bytes_max or not begin_quick(said) then
     return nil
