@@ -4,9 +4,9 @@ mod support;
 
 use support::{
     server::{Server, ask},
-    story::Story,
+    story::{STOCK, Story, name},
 };
-use tcc_core::{Gid, Timestamp, store::Store};
+use tcc_core::{Gid, Timestamp, record::Direction, store::Store};
 use tcc_redis::{Cursor, Durability, Filter, History, Index, RedisStore};
 
 const TIMERS_MAX: usize = 10_000;
@@ -85,4 +85,49 @@ async fn a_list_ends_where_its_pages_end() {
     let full = inspector.list(Index::Due, &filter, None, 4).await.expect("a page");
     let rest = inspector.list(Index::Due, &filter, full.next.as_ref(), 4).await.expect("a page");
     assert_eq!((full.rows.len(), rest.rows.len(), rest.looked, rest.next), (4, 0, 0, None));
+}
+
+#[tokio::test]
+async fn a_queue_is_as_long_as_it_was_rung_for() {
+    let server = Server::volatile().await;
+    let store = store(&server, History::off()).await;
+    for number in 1..=3 {
+        let story = Story::new(&store, number);
+        story.register(&[STOCK]).await;
+        story.decide(Direction::Cancel, &[(1, None)], &[]).await;
+    }
+    for (participant, length) in [("stock", 3), ("mail", 0)] {
+        assert_eq!(store.inspect().queued(0, &name(participant)).await.expect("a length"), length);
+    }
+}
+
+#[tokio::test]
+async fn a_row_tells_its_moment_where_the_list_goes_by_moments() {
+    let server = Server::volatile().await;
+    let store = store(&server, History::default()).await;
+    let (old, young) = (Story::new(&store, 1), Story::new(&store, 2));
+    for story in [&old, &young] {
+        story.trying().await;
+    }
+    old.sweep().await.expect("swept").result.expect("swept");
+    let list = async |index, after: Option<&Cursor>| {
+        let page = store.inspect().list(index, &Filter::default(), after, 10).await.expect("a page");
+        (page.rows.into_iter().map(|row| (row.gid, row.at.is_some())).collect::<Vec<_>>(), page.next)
+    };
+    let (due, _) = list(Index::Due, None).await;
+    assert!(due.len() == 2 && due.iter().all(|(_, has_moment)| *has_moment), "{due:?}");
+    let (first, next) = list(Index::Open, None).await;
+    assert_eq!(first, [(old.gid.clone(), false)]);
+    assert_eq!(list(Index::Open, next.as_ref()).await.0, [(young.gid.clone(), true)]);
+}
+
+#[tokio::test]
+async fn a_gid_typed_but_for_its_last_letter_is_found() {
+    let server = Server::volatile().await;
+    let store = store(&server, History::default()).await;
+    let story = Story::new(&store, 1);
+    story.trying().await;
+    let typed = story.gid.as_str().strip_suffix('0').expect("a shard");
+    assert!(typed.contains('-'));
+    assert_eq!(store.inspect().by_prefix(typed, 10).await.expect("gids"), std::slice::from_ref(&story.gid));
 }

@@ -30,7 +30,23 @@ async fn a_configuration_that_says_nothing_is_a_hidden_one() {
     assert!(error.to_string().contains("hides"), "{error}");
     let stated = RedisStore::builder(proxy.url_of(0)).durability(Durability::Always).connect().await;
     let warnings = stated.expect("a store").warnings();
-    assert!(warnings.iter().any(|warning| warning.kind == WarningKind::DurabilityUnchecked), "{warnings:?}");
+    let unchecked = warnings.iter().find(|warning| warning.kind == WarningKind::DurabilityUnchecked);
+    let told = unchecked.expect("a warning").message.as_str();
+    assert!(told.contains("`always`") && told.contains(".durability("), "{told}");
+    let words =
+        [Durability::Volatile, Durability::EverySecond, Durability::Always].map(|one| one.to_string());
+    assert_eq!(words, ["volatile", "every second", "always"]);
+}
+
+#[tokio::test]
+async fn a_default_user_without_a_password_is_told_and_another_is_not() {
+    let server = Server::start().await;
+    for (user, is_told) in [("default", true), ("shop", false)] {
+        let whoami = format!("ECHO {user}");
+        let proxy = Proxy::replacing(server.port(), &[("ACL WHOAMI", &whoami)]).await;
+        let warnings = RedisStore::connect(proxy.url_of(0)).await.expect("a store").warnings();
+        assert_eq!(warnings.iter().any(|one| one.kind == WarningKind::NoPassword), is_told, "{warnings:?}");
+    }
 }
 
 #[tokio::test]
