@@ -146,6 +146,7 @@ mod tests {
         }
         let inside = failure("-OOM command not allowed when used memory > 'maxmemory'.");
         assert_eq!((inside.kind(), failure("OOM").kind()), (Full, Full));
+        assert_eq!(failure("-NOPERM this user has no permissions").kind(), Misconfigured);
     }
 
     #[test]
