@@ -105,10 +105,25 @@ mod tests {
     #[test]
     fn what_is_no_place_is_refused() {
         let many = format!("o{}", ",s".repeat(65));
-        for text in
-            ["", "o", "x,s", "o,", "o,5", "o,five:a", "o,5:.zz", "o,5:.abc", "o,5:a b", "o,5:.ff", &many]
-        {
+        for text in [
+            "", "o", "x,s", "o,", "o,5", "o,five:a", "o,5:.zz", "o,5:.abc", "o,5:.616", "o,5:a b", "o,5:.ff",
+            &many,
+        ] {
             assert_eq!(text.parse::<Cursor>(), Err(InvalidCursor), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_place_has_at_most_as_many_shards_and_bytes_as_there_can_be() {
+        let places = |count: u16| Cursor { young: false, places: vec![Place::Start; usize::from(count)] };
+        assert_eq!(places(SHARDS_MAX).to_string().parse(), Ok(places(SHARDS_MAX)));
+        assert_eq!(places(SHARDS_MAX + 1).to_string().parse::<Cursor>(), Err(InvalidCursor));
+        for letter in ["a", " "] {
+            let named = |bytes| {
+                Cursor { young: true, places: vec![Place::After((letter.repeat(bytes), 1))] }.to_string()
+            };
+            assert!(named(MEMBER_BYTES_MAX).parse::<Cursor>().is_ok());
+            assert_eq!(named(MEMBER_BYTES_MAX + 1).parse::<Cursor>(), Err(InvalidCursor));
         }
     }
 }

@@ -205,3 +205,49 @@ fn take_call(rest: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     }
     steps
 }
+
+#[cfg(test)]
+mod tests {
+    use tcc_core::Timestamp;
+
+    use super::*;
+
+    /// Steps of so many bytes each, and those who wait for their answers.
+    fn waiting(sizes: &[usize]) -> (VecDeque<Waiting>, Vec<oneshot::Receiver<Answer>>) {
+        let one = |bytes: &usize| {
+            let mut arguments = Arguments::default();
+            arguments.push_bytes(&vec![0; *bytes]);
+            let gid = Gid::new(Timestamp::from_millis(1), 0, 0);
+            let step = Step { operation: "report", gid, arguments, suffixes: Vec::new() };
+            let (answer, answered) = oneshot::channel();
+            (Waiting { step, answer }, answered)
+        };
+        sizes.iter().map(one).unzip()
+    }
+
+    fn calls(sizes: &[usize]) -> Vec<usize> {
+        let (mut rest, _answered) = waiting(sizes);
+        let mut calls = Vec::new();
+        while !rest.is_empty() && calls.len() < sizes.len() {
+            calls.push(take_call(&mut rest).len());
+        }
+        calls
+    }
+
+    #[test]
+    fn a_call_has_as_many_steps_as_its_limits_take() {
+        assert_eq!(calls(&[1; STEPS_MAX]), [STEPS_MAX]);
+        assert_eq!(calls(&[1; STEPS_MAX + 1]), [STEPS_MAX, 1]);
+        assert_eq!(calls(&[BYTES_MAX / 2; 2]), [2]);
+        assert_eq!(calls(&[BYTES_MAX / 2, BYTES_MAX / 2 + 1]), [1, 1]);
+        assert_eq!(calls(&[BYTES_MAX + 1; 2]), [1, 1], "one step may be larger");
+    }
+
+    #[test]
+    fn whose_caller_is_gone_has_no_place_in_a_call() {
+        let (mut rest, mut answered) = waiting(&[1, 2, 3]);
+        answered.remove(1);
+        let call = take_call(&mut rest);
+        assert_eq!(call.iter().map(|waiting| waiting.step.arguments.bytes()).collect::<Vec<_>>(), [1, 3]);
+    }
+}

@@ -353,3 +353,34 @@ fn ends(applied: &Applied) -> bool {
     };
     state.is_some_and(TransactionState::is_final)
 }
+
+#[cfg(test)]
+mod tests {
+    use tcc_core::{
+        machine::{Closes, Decided},
+        record::{Decision, Direction, Reason, TransactionState::*},
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_decision_or_a_close_ends_a_transaction_that_is_final_then() {
+        for (state, is_over) in
+            [(Trying, false), (Confirming, false), (Cancelling, false), (Confirmed, true), (Cancelled, true)]
+        {
+            let decision = Decision {
+                direction: Direction::Cancel,
+                reason: Reason::Aborted,
+                by: Name::new("shop-1").unwrap(),
+                at: Timestamp::default(),
+            };
+            let closed = Answer::Closed(Closes { state, drives: Vec::new() });
+            let decided = Answer::Decided(Decided { decision, state, drives: Vec::new(), lost: Vec::new() });
+            for answer in [closed, decided] {
+                assert_eq!(ends(&Applied { now: Timestamp::default(), result: Ok(answer) }), is_over);
+            }
+        }
+        let reported = Answer::Reported(Vec::new());
+        assert!(!ends(&Applied { now: Timestamp::default(), result: Ok(reported) }));
+    }
+}

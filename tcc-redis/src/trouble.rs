@@ -5,8 +5,14 @@ use tcc_core::store::{StoreError, StoreErrorKind};
 
 /// The error as the store's, with what to do.
 pub(crate) fn store_error(error: RedisError) -> StoreError {
-    let (kind, advice) = meaning(&error);
+    let (kind, advice) = meaning(&first(&error));
     StoreError::new(kind, advice).with_source(error)
+}
+
+/// What went wrong first: the error of a pipeline has no code, and its answers have.
+fn first(error: &RedisError) -> RedisError {
+    let answers = error.clone().into_server_errors();
+    answers.and_then(|answers| Some(answers.first()?.1.clone().into())).unwrap_or_else(|| error.clone())
 }
 
 /// What Redis answered to a command inside a function, as an error of the store.
@@ -19,6 +25,7 @@ pub(crate) fn failure(text: &str) -> StoreError {
 /// Whether the connection is of no use any more: it is gone, silent, or leads to a server that takes no
 /// writes.
 pub(crate) fn ends_connection(error: &RedisError) -> bool {
+    let error = first(error);
     error.is_io_error()
         || error.is_connection_dropped()
         || error.is_timeout()
@@ -84,4 +91,80 @@ fn is_denied(error: &RedisError) -> bool {
     error.code() == Some("NOPERM")
         || error.kind() == ErrorKind::Server(ServerErrorKind::NoPerm)
         || error.detail().is_some_and(|detail| detail.contains("user executing the script can't"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use redis::{Value, parse_redis_value};
+
+    use super::*;
+
+    /// As the server answers.
+    fn answered(line: &str) -> RedisError {
+        let answer = parse_redis_value(format!("-{line}\r\n").as_bytes());
+        answer.and_then(Value::extract_error).expect_err("an error")
+    }
+
+    fn broken(kind: io::ErrorKind, text: &str) -> RedisError {
+        io::Error::new(kind, text.to_owned()).into()
+    }
+
+    #[test]
+    fn every_error_is_told_with_what_to_do() {
+        use StoreErrorKind::{Corrupt, Full, Misconfigured, Unavailable};
+        let denied = "ERR The user executing the script can't run this command or subcommand";
+        let trust = "invalid peer certificate: UnknownIssuer";
+        let cases = [
+            (answered("OOM command not allowed"), Full, "`maxmemory`"),
+            (answered("WRONGTYPE Operation against a key"), Corrupt, "another type"),
+            (answered("NOPERM this user has no permissions"), Misconfigured, "denies"),
+            (answered(denied), Misconfigured, "denies"),
+            (answered("NOAUTH Authentication required."), Misconfigured, "password"),
+            (answered("WRONGPASS invalid username"), Misconfigured, "password"),
+            ((ErrorKind::AuthenticationFailed, "no").into(), Misconfigured, "password"),
+            (answered("MOVED 3999 127.0.0.1:6381"), Misconfigured, "cluster"),
+            (answered("ASK 3999 127.0.0.1:6381"), Misconfigured, "cluster"),
+            (answered("CROSSSLOT Keys in request"), Misconfigured, "cluster"),
+            (answered("READONLY You can't write"), Unavailable, "replica;"),
+            (answered("MISCONF Redis is configured"), Unavailable, "disk"),
+            (answered("NOREPLICAS Not enough good replicas"), Unavailable, "min-replicas-to-write"),
+            (answered("LOADING Redis is loading"), Unavailable, "loading"),
+            ((ErrorKind::InvalidClientConfig, "no").into(), Misconfigured, "`tls`"),
+            (broken(io::ErrorKind::Other, trust), Misconfigured, "SSL_CERT_FILE"),
+            (answered("ERR peer certificate"), Unavailable, "could not be reached"),
+            (broken(io::ErrorKind::TimedOut, "late"), Unavailable, "in time"),
+            (broken(io::ErrorKind::ConnectionRefused, "no"), Unavailable, "refuses connections"),
+            (broken(io::ErrorKind::Other, "strange"), Unavailable, "could not be reached"),
+            (answered("ERR strange"), Unavailable, "could not be reached"),
+        ];
+        for (error, kind, advice) in cases {
+            let told = store_error(error);
+            assert_eq!(told.kind(), kind, "{told:?}");
+            assert!(told.to_string().contains(advice), "{advice} is missing in: {told}");
+        }
+        let inside = failure("-OOM command not allowed when used memory > 'maxmemory'.");
+        assert_eq!((inside.kind(), failure("OOM").kind()), (Full, Full));
+        assert_eq!(failure("-NOPERM this user has no permissions").kind(), Misconfigured);
+    }
+
+    #[test]
+    fn what_a_connection_does_not_survive_ends_it_and_nothing_else_does() {
+        for error in [
+            broken(io::ErrorKind::Other, "strange"),
+            broken(io::ErrorKind::TimedOut, "late"),
+            broken(io::ErrorKind::ConnectionReset, "gone"),
+            (ErrorKind::Parse, "no answer").into(),
+            (ErrorKind::AuthenticationFailed, "no").into(),
+            answered("READONLY You can't write"),
+            answered("NOAUTH Authentication required."),
+            answered("MASTERDOWN Link with MASTER is down"),
+        ] {
+            assert!(ends_connection(&error), "{error:?}");
+        }
+        for line in ["ERR strange", "OOM no", "WRONGTYPE no", "NOPERM no", "MISCONF no", "LOADING soon"] {
+            assert!(!ends_connection(&answered(line)), "{line}");
+        }
+    }
 }

@@ -344,3 +344,27 @@ async fn a_step_takes_its_own_arguments_only() {
         assert_eq!(Story::new(&store, 1).record().await, before, "nothing was written");
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_is_not_one_for_each_step_is_told_as_such() {
+    let server = Server::volatile().await;
+    for answers in ["{ '1' }", "{ '1', 'yes', 'yes' }", "'yes'"] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let functions = ["begin", "finish", "look", "groups", "pause", "namespace", "rehearse"].map(|name| {
+            let answer = match name {
+                "namespace" => "{ '1', '1' }",
+                "rehearse" => "{ 'ok' }",
+                _ => answers,
+            };
+            format!("redis.register_function('tcc_other_{name}', function() return {answer} end)\n")
+        });
+        let library = format!("#!lua name=tcc_other\n{}", functions.concat());
+        std::fs::write(directory.path().join("library.lua"), library).expect("a file");
+        let () = ask(&mut server.raw().await, &["FUNCTION", "FLUSH"]).await;
+        let builder = RedisStore::builder(server.url()).durability(Durability::Volatile);
+        let store = builder.frozen_library(directory.path()).connect().await.expect("a store");
+        let error = Story::new(&store, 1).try_apply(report(1)).await.expect_err("no answer of a step");
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{error}");
+        assert!(error.to_string().contains("not one for each step"), "{error}");
+    }
+}

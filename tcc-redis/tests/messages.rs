@@ -148,6 +148,31 @@ async fn a_silent_server_is_left_for_a_new_connection() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_gone_is_asked_for_less_and_less_often() {
+    let mut server = Server::volatile().await;
+    let proxy = Proxy::to(server.port()).await;
+    let store = store(&proxy.url_of(0)).await;
+    let mut bells = listen(&store).await;
+    let gid = ring(&store, 1).await;
+    expect(&mut bells, &gid).await;
+    server.kill();
+    let before = proxy.accepted();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let attempts = proxy.accepted() - before;
+    assert!(attempts <= 10, "{attempts} attempts");
+    server.restart().await;
+    tokio::time::timeout(Duration::from_secs(20), async {
+        while store.now(0).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await
+    .expect("a new connection in time");
+    let gid = ring(&store, 2).await;
+    expect(&mut bells, &gid).await;
+}
+
+#[tokio::test]
 async fn a_deleted_group_heals() {
     let server = Server::volatile().await;
     let store = store(&server.url()).await;

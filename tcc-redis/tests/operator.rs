@@ -265,6 +265,8 @@ async fn what_is_open_is_listed_oldest_first_over_all_shards_and_nothing_twice()
     let expected: Vec<&String> =
         expected.iter().filter(|(n, _)| (4..9).contains(n)).map(|(_, gid)| gid).collect();
     assert_eq!(gids(&found).iter().collect::<Vec<_>>(), expected);
+    let (found, _) = rows(&store, Index::Due, &between, 2).await;
+    assert_eq!(BTreeSet::from_iter(&gids(&found)), BTreeSet::from_iter(expected), "whatever the index");
     let states = Filter { states: vec![TransactionState::Trying], ..Filter::default() };
     let (found, _) = rows(&store, Index::Open, &states, 100).await;
     assert_eq!(found.len(), 18);

@@ -64,8 +64,8 @@ impl Bench {
         gid
     }
 
-    /// Begins and cancels one with a branch of each of these participants.
-    fn cancelling(&self, number: u64, shard: u16, participants: &[&str]) -> Gid {
+    /// Begins one with a branch of each of these participants.
+    fn trying(&self, number: u64, shard: u16, participants: &[&str]) -> Gid {
         let gid = self.begin(number, shard, None);
         let branch = |(n, participant): (u32, &&str)| NewBranch {
             call: CallId::top(n),
@@ -76,6 +76,12 @@ impl Bench {
         };
         let branches = (1..).zip(participants).map(branch).collect();
         self.apply(&gid, Register { create: None, branches, branches_max: 9, payload_bytes_max: 999 });
+        gid
+    }
+
+    /// Begins and cancels one with a branch of each of these participants.
+    fn cancelling(&self, number: u64, shard: u16, participants: &[&str]) -> Gid {
+        let gid = self.trying(number, shard, participants);
         self.apply(&gid, cancel());
         gid
     }
@@ -129,7 +135,9 @@ async fn a_listener_waits_until_its_participant_is_rung_for() {
     assert!(poll!(&mut waiting).is_pending(), "nothing is rung");
     bench.cancelling(1, 0, &["pay"]);
     assert!(poll!(&mut waiting).is_pending(), "another's message");
-    let gid = bench.cancelling(2, 0, &["stock"]);
+    let gid = bench.trying(2, 0, &["stock"]);
+    assert!(poll!(&mut waiting).is_pending(), "not decided yet");
+    bench.apply(&gid, cancel());
     assert_eq!(poll!(&mut waiting).map(Result::unwrap), Poll::Ready(vec![bell(&gid, "stock")]));
 }
 
@@ -196,6 +204,23 @@ async fn each_shards_time_never_goes_back() {
     let again =
         bench.store.apply(&gid(1, 0), &Op::Sweep(machine::Sweep { by: text("sweeper") })).await.unwrap();
     assert_eq!(again.now.as_millis(), BEGUN_AT + 500);
+}
+
+#[tokio::test]
+async fn an_alarm_is_held_until_its_time_or_as_long_as_it_rests() {
+    let store = MemoryStore::with(2, Timestamp::default);
+    let ids = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let take = async |shard, names: &[&str], now, until| {
+        let (now, until) = (Timestamp::from_millis(now), Timestamp::from_millis(until));
+        store.take_alarms(shard, &ids(names), now, until).await.unwrap()
+    };
+    assert_eq!(take(0, &["a", "b"], 100, 160).await, [true, true]);
+    assert_eq!(take(0, &["b", "c"], 159, 170).await, [false, true], "held, though another asks");
+    assert_eq!(take(1, &["a"], 159, 170).await, [true], "another shard's");
+    assert_eq!(take(0, &["a", "c"], 160, 220).await, [true, false], "until its time, not after");
+    store.rest_alarms(0, &ids(&["a"]), Timestamp::from_millis(900)).await.unwrap();
+    assert_eq!(take(0, &["a", "b"], 899, 960).await, [false, true]);
+    assert_eq!(take(0, &["a"], 900, 960).await, [true]);
 }
 
 #[test]
