@@ -238,8 +238,8 @@ async fn rule_11_a_completion_under_an_older_claim_is_accepted_and_a_failure_is_
         debit(&runtime).await;
         until("it is reported", || faulty.count("close") == 1).await;
         let gid = only(&store).gid;
-        let (participant, token) = (Name::new("bank").unwrap(), Token(7));
-        let claim = Op::from(ClaimWork { participant, token, lease_ms: 60_000, except: Vec::new() });
+        let (participants, token) = (vec![Name::new("bank").unwrap()], Token(7));
+        let claim = Op::from(ClaimWork { participants, token, lease_ms: 60_000, except: Vec::new() });
         let claimed = || only(&store).branches[0].claim.is_some_and(|claim| claim.token == token);
         until("another claims it", || {
             store.apply_now(&gid, &claim);

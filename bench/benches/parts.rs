@@ -119,9 +119,13 @@ fn decoding_answers(bencher: Bencher<'_, '_>, branches: usize) {
     let drives: String = (0..branches).map(|_| format!("*12\r\n{drive}")).collect();
     let (ok, confirm, committed) = (bulk("ok"), bulk("confirm"), bulk("committed"));
     let answer = format!("*4\r\n{ok}*{branches}\r\n{drives}{confirm}{committed}").into_bytes();
-    let claim: Op =
-        machine::ClaimWork { participant: name("left"), token: Token(7), lease_ms: 3_000, except: vec![] }
-            .into();
+    let claim: Op = machine::ClaimWork {
+        participants: vec![name("left")],
+        token: Token(7),
+        lease_ms: 3_000,
+        except: vec![],
+    }
+    .into();
     bencher.bench_local(|| decoding::reply(&claim, black_box(&answer)).expect("it can be read"));
 }
 

@@ -230,7 +230,7 @@ fn heal(stepper: &Stepper, part: &Part, record: Record) -> Result<(), Violation>
         let mut messages: BTreeSet<Name> = step.effects.ring;
         while let Some(participant) = messages.pop_first() {
             let claim = ClaimWork {
-                participant,
+                participants: vec![participant],
                 token: Token(1_000 + look as u64),
                 lease_ms: DRIVE_LEASE_MS,
                 except: Vec::new(),

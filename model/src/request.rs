@@ -177,7 +177,7 @@ impl Names {
             }
             .into(),
             Spec::Claim { participant, owner } => ClaimWork {
-                participant: names.participants[usize::from(participant)].clone(),
+                participants: vec![names.participants[usize::from(participant)].clone()],
                 token: token(owner, 0),
                 lease_ms: DRIVE_LEASE_MS,
                 except: Vec::new(),

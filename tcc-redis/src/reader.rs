@@ -3,8 +3,15 @@
 //! A blocked read is never given up half-way, because what it would have answered is already taken: no
 //! timeout below its own, no `select!`. A task ends by being ended. What a broken connection swallowed
 //! stands in the reader's own pending list and is read from there.
+//!
+//! A message that was read goes on standing until the claim it leads to removes it. One that leads to none is
+//! rung again by the timer of its transaction, which replaces it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use redis::{RedisError, Value, aio::MultiplexedConnection, from_redis_value};
@@ -28,10 +35,10 @@ use crate::{
 
 /// How long one read waits for messages.
 const BLOCK: Duration = Duration::from_secs(2);
-/// Messages taken at once.
+/// Messages taken of a queue at once.
 const BATCH: usize = 64;
-/// Messages that wait for the caller; a shard's reader waits when they are this many.
-const WAITING_MAX: usize = 256;
+/// Reads whose messages wait for the caller; a shard's reader waits when they are this many.
+const WAITING_MAX: usize = 2;
 /// How often a reader tidies up behind those that died, and says that its process lives.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// Messages that a reader took and did not remove within this time are removed; `due` finds their work.
@@ -44,7 +51,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// The messages of a process's participants, of all shards.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    messages: mpsc::Receiver<Doorbell>,
+    messages: mpsc::Receiver<Vec<Doorbell>>,
+    /// Messages of a read that the caller has not asked for yet.
+    rest: VecDeque<Doorbell>,
     readers: Vec<JoinHandle<()>>,
 }
 
@@ -66,7 +75,7 @@ impl Listener {
             };
             tokio::spawn(reader.run())
         });
-        Self { readers: readers.collect(), messages }
+        Self { readers: readers.collect(), messages, rest: VecDeque::new() }
     }
 }
 
@@ -84,11 +93,11 @@ impl Doorbells for Listener {
         if self.readers.is_empty() {
             std::future::pending::<()>().await;
         }
-        let mut taken = Vec::new();
-        if self.messages.recv_many(&mut taken, max.max(1)).await == 0 {
-            return Err(StoreError::new(StoreErrorKind::Unavailable, "the readers of messages have ended"));
+        while self.rest.is_empty() {
+            let ended = || StoreError::new(StoreErrorKind::Unavailable, "the readers of messages have ended");
+            self.rest = self.messages.recv().await.ok_or_else(ended)?.into();
         }
-        Ok(taken)
+        Ok(self.rest.drain(..self.rest.len().min(max.max(1))).collect())
     }
 }
 
@@ -98,7 +107,7 @@ struct Reader {
     process: Name,
     shard: u16,
     queues: Vec<(String, Name)>,
-    send: mpsc::Sender<Doorbell>,
+    send: mpsc::Sender<Vec<Doorbell>>,
 }
 
 /// A message as it was read: the place of its queue, its id, and whose work it announces.
@@ -109,12 +118,18 @@ pub(crate) struct Entry {
 }
 
 /// Which messages a read is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Which {
-    /// Those that were delivered to this reader, and got lost on the way.
-    Pending,
+    /// Those that were delivered to this reader, and may have got lost on the way: of each queue those after this
+    /// id.
+    Pending(Vec<String>),
     /// New ones.
     New,
+}
+
+impl Which {
+    fn pending(queues: &[(String, Name)]) -> Self {
+        Self::Pending(vec!["0".to_owned(); queues.len()])
+    }
 }
 
 /// Takes an answer apart. What does not look like a message still has an id, by which it is removed.
@@ -157,7 +172,7 @@ impl Reader {
         self.link.connection().await?;
         let mut connection = self.link.open(BLOCK + self.link.settings.call_timeout).await?;
         let mut queues = self.ensure_groups(&mut connection).await?;
-        let mut which = Which::Pending;
+        let mut which = Which::pending(&self.queues);
         let mut tidy_at = Instant::now();
         loop {
             if Instant::now() >= tidy_at {
@@ -169,9 +184,12 @@ impl Reader {
                 sleep(BLOCK).await;
                 continue;
             }
-            match self.take(&mut connection, &queues, which).await {
+            match self.take(&mut connection, &queues, &which).await {
                 Ok(entries) if entries.is_empty() => which = Which::New,
                 Ok(entries) => {
+                    if let Which::Pending(after) = &mut which {
+                        entries.iter().for_each(|entry| after[entry.place].clone_from(&entry.id));
+                    }
                     if !self.pass_on(&mut connection, entries).await {
                         return Ok(());
                     }
@@ -179,7 +197,7 @@ impl Reader {
                 // A group or a queue was deleted, or replaced by something else.
                 Err(error) if matches!(error.code(), Some("NOGROUP" | "WRONGTYPE" | "UNBLOCKED")) => {
                     queues = self.ensure_groups(&mut connection).await?;
-                    which = Which::Pending;
+                    which = Which::pending(&self.queues);
                     sleep(PAUSE.0).await;
                 }
                 Err(error) => return Err(store_error(error)),
@@ -206,51 +224,69 @@ impl Reader {
         Ok((0..keys.len()).filter(|place| !strange.contains(&(place + 1))).collect())
     }
 
+    /// Waits for new messages of any queue; a wait that one queue ends is followed by a look at all, because a
+    /// decision rings for several participants, and what belongs together is claimed together.
     async fn take(
         &self,
         connection: &mut MultiplexedConnection,
         queues: &[usize],
-        which: Which,
+        which: &Which,
     ) -> Result<Vec<Entry>, RedisError> {
-        let mut read = redis::cmd("XREADGROUP");
-        read.arg("GROUP").arg(GROUP).arg(self.process.as_str()).arg("COUNT").arg(BATCH);
-        if which == Which::New {
-            read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+        let read = |waits: bool| {
+            let mut read = redis::cmd("XREADGROUP");
+            read.arg("GROUP").arg(GROUP).arg(self.process.as_str()).arg("COUNT").arg(BATCH);
+            if waits {
+                read.arg("BLOCK").arg(BLOCK.as_millis() as u64);
+            }
+            read.arg("STREAMS");
+            for place in queues {
+                read.arg(&self.queues[*place].0);
+            }
+            for place in queues {
+                read.arg(match which {
+                    Which::Pending(after) => after[*place].as_str(),
+                    Which::New => ">",
+                });
+            }
+            read
+        };
+        if matches!(which, Which::Pending(_)) {
+            let answer: Value = read(false).query_async(connection).await?;
+            return Ok(entries(&self.queues, answer));
         }
-        read.arg("STREAMS");
-        for place in queues {
-            read.arg(&self.queues[*place].0);
+        let mut reads = redis::pipe();
+        reads.add_command(read(true));
+        if queues.len() > 1 {
+            reads.add_command(read(false));
         }
-        for _ in queues {
-            read.arg(if which == Which::New { ">" } else { "0" });
-        }
-        let answer: Value = read.query_async(connection).await?;
-        Ok(entries(&self.queues, answer))
+        let answers: Vec<Value> = reads.query_async(connection).await?;
+        let mut taken: Vec<Entry> =
+            answers.into_iter().flat_map(|answer| entries(&self.queues, answer)).collect();
+        taken.sort_by(|one, other| one.gid.cmp(&other.gid));
+        Ok(taken)
     }
 
-    /// Removes messages and hands them to the caller; false when nobody listens any more.
-    ///
-    /// Whether their removal was heard does not matter: a message that is read twice costs a claim that
-    /// finds nothing.
+    /// Hands messages to the caller; false when nobody listens any more. What is no message is removed.
     async fn pass_on(&self, connection: &mut MultiplexedConnection, entries: Vec<Entry>) -> bool {
-        let mut remove = redis::pipe();
-        for entry in &entries {
-            let (key, _) = &self.queues[entry.place];
-            remove.cmd("XACK").arg(key).arg(GROUP).arg(&entry.id).ignore();
-            remove.cmd("XDEL").arg(key).arg(&entry.id).ignore();
-        }
-        if let Err(error) = remove.query_async::<()>(connection).await {
-            tracing::debug!(%error, "messages were not removed; they are read again");
-        }
+        let (mut remove, mut bells) = (redis::pipe(), Vec::with_capacity(entries.len()));
         for Entry { place, id, gid } in entries {
             let (key, participant) = &self.queues[place];
             let Some(gid) = gid else {
-                tracing::warn!(key, id, "a message that cannot be read was removed");
+                tracing::warn!(key, id, "a message that cannot be read is removed");
+                remove.cmd("XACK").arg(key).arg(GROUP).arg(&id).ignore();
+                remove.cmd("XDEL").arg(key).arg(&id).ignore();
                 continue;
             };
-            if self.send.send(Doorbell { gid, participant: participant.clone() }).await.is_err() {
-                return false;
-            }
+            bells.push(Doorbell { gid, participant: participant.clone() });
+        }
+        // What is not passed on now was not heard, and is read again.
+        if self.send.send(bells).await.is_err() {
+            return false;
+        }
+        if !remove.is_empty()
+            && let Err(error) = remove.query_async::<()>(connection).await
+        {
+            tracing::debug!(%error, "what cannot be read was not removed; it is read again");
         }
         true
     }

@@ -1,11 +1,13 @@
 use super::{ClaimWork, Drive, Due, Refusal, Step, Transition, drive, open_claim};
+use std::collections::BTreeSet;
+
 use crate::{
     name::Ordinal,
     record::{Branch, Record},
     time::Timestamp,
 };
 
-/// Takes a participant's open, due and unleased branches (rule 11).
+/// Takes the open, due and unleased branches of participants (rule 11).
 pub(super) fn claim(
     slot: &mut Option<Record>,
     work: &ClaimWork,
@@ -15,18 +17,19 @@ pub(super) fn claim(
     let record = slot.as_mut().ok_or(Refusal::NotFound)?;
     let decision = record.decision.clone().ok_or(Refusal::NotDecided)?;
     let name = record.name.clone();
-    let theirs = |branch: &Branch| branch.action.participant() == work.participant.as_str();
+    let named = |name: &str| work.participants.iter().any(|participant| participant.as_str() == name);
+    let theirs = |branch: &Branch| named(branch.action.participant());
     let held = |branch: &Branch| branch.claim.is_some_and(|claim| claim.token == work.token);
     // A repetition takes no more than the first sending did, and leaves what was rung since.
     let repeated = record.branches.iter().any(|branch| theirs(branch) && held(branch));
     let mut drives = Vec::new();
-    let mut left = false;
+    let mut left = BTreeSet::new();
     for (index, branch) in record.branches.iter_mut().enumerate() {
         if !branch.is_drivable() || !theirs(branch) {
             continue;
         }
         if work.except.contains(&branch.action) {
-            left = true;
+            left.insert(branch.action.participant().to_owned());
             continue;
         }
         let leased = branch.leased_until(now).is_some();
@@ -47,13 +50,15 @@ pub(super) fn claim(
     if drives.is_empty() {
         step.note(Transition::ClaimedNothing);
     }
-    if left {
+    if !left.is_empty() {
         step.note(Transition::ClaimedAround);
     }
     if !repeated {
         // The message goes on standing for what is paused, so that it is rung in growing intervals.
-        if !left && record.bells.remove(&work.participant).is_some() {
-            step.effects.hush.insert(work.participant.clone());
+        for participant in work.participants.iter().filter(|name| !left.contains(name.as_str())) {
+            if record.bells.remove(participant).is_some() {
+                step.effects.hush.insert(participant.clone());
+            }
         }
         // Without its message, a branch that was not taken may be due before the timer says so.
         step.effects.due = record.due_at(now).map_or(Due::Keep, Due::Earlier);

@@ -202,11 +202,11 @@ pub struct Decided {
     pub lost: Vec<Ordinal>,
 }
 
-/// Takes a participant's open, due and unleased branches and removes its message (rule 11).
+/// Takes the open, due and unleased branches of participants and removes their messages (rule 11).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClaimWork {
-    /// The participant.
-    pub participant: Name,
+    /// The participants: those the caller was rung for at the same time.
+    pub participants: Vec<Name>,
     /// The caller's token: the same token gets the same answer.
     pub token: Token,
     /// Length of the lease, in milliseconds.

@@ -279,7 +279,7 @@ fn a_record_that_ends_is_kept_from_its_last_end_on() {
     let bench = Bench::new(1);
     let gid = bench.cancelling(1, 0, &["stock"]);
     let claim = machine::ClaimWork {
-        participant: text("stock"),
+        participants: vec![text("stock")],
         token: crate::record::Token(1),
         lease_ms: LEASE_MS,
         except: Vec::new(),

@@ -17,7 +17,7 @@ use crate::{
     context::{CancelCx, ConfirmCx},
     event::Event,
     gid::Gid,
-    machine::{Close, CloseDrive, Drive, How, Renew},
+    machine::{ClaimWork, Close, CloseDrive, Drive, How, Renew},
     metrics::{StoreCall, outcome_of},
     name::Name,
     outcome::{PhaseError, TryOutcome},
@@ -45,27 +45,32 @@ pub(crate) struct Group {
 }
 
 impl Shared {
-    /// Answers a message: claims what there is and is not paused, and drives it.
-    pub(crate) fn answer(self: &Arc<Self>, bell: Doorbell, permit: OwnedSemaphorePermit) {
-        let Paused::Actions(except) = self.pauses.hold(&bell) else { return };
+    /// Answers messages of one transaction: claims what there is and is not paused, and drives it.
+    pub(crate) fn answer(self: &Arc<Self>, gid: Gid, participants: Vec<Name>, permit: OwnedSemaphorePermit) {
+        let mut except = Vec::new();
+        let participants = participants.into_iter().filter_map(|participant| {
+            let bell = Doorbell { gid: gid.clone(), participant };
+            let Paused::Actions(paused) = self.pauses.hold(&bell) else { return None };
+            except.extend(paused);
+            Some(bell.participant)
+        });
+        let participants: Vec<Name> = participants.collect();
+        if participants.is_empty() {
+            return;
+        }
         let shared = Arc::clone(self);
         let work = async move {
             let token = Token(shared.seam.random());
             let claimed_at = shared.seam.elapsed();
-            let claim = crate::machine::ClaimWork {
-                participant: bell.participant,
-                token,
-                lease_ms: shared.drive_lease_ms(),
-                except,
-            };
-            match shared.call(&bell.gid, claim, shared.config.drive_lease / 2).await {
+            let claim = ClaimWork { participants, token, lease_ms: shared.drive_lease_ms(), except };
+            match shared.call(&gid, claim, shared.config.drive_lease / 2).await {
                 Ok(Ok(drives)) if drives.is_empty() => {}
                 Ok(Ok(drives)) => {
                     let before = Before::default();
-                    shared.drive(Group { gid: bell.gid, token, claimed_at, drives, before }).await;
+                    shared.drive(Group { gid, token, claimed_at, drives, before }).await;
                 }
                 Ok(Err(_)) => {}
-                Err(error) => shared.trouble("claiming work", Some(&bell.gid), &error),
+                Err(error) => shared.trouble("claiming work", Some(&gid), &error),
             }
             drop(permit);
         };
@@ -372,7 +377,7 @@ impl Shared {
 
     /// Takes messages while there is room to answer them; ends only by being aborted.
     pub(crate) async fn read_bells(self: Arc<Self>, participants: Vec<Name>) {
-        const AT_ONCE: usize = 32;
+        const AT_ONCE: usize = 128;
         let mut wait = Duration::from_millis(50);
         loop {
             let mut bells =
@@ -392,7 +397,7 @@ impl Shared {
                     Ok(rung) => {
                         wait = Duration::from_millis(50);
                         let mut permit = Some(permit);
-                        for bell in rung {
+                        for (gid, participants) in by_transaction(rung) {
                             let permit = match permit.take() {
                                 Some(permit) => permit,
                                 None => match Arc::clone(&self.drives).acquire_owned().await {
@@ -400,7 +405,7 @@ impl Shared {
                                     Err(_) => return,
                                 },
                             };
-                            self.answer(bell, permit);
+                            self.answer(gid, participants, permit);
                         }
                     }
                     Err(error) => {
@@ -414,6 +419,22 @@ impl Shared {
             }
         }
     }
+}
+
+/// Messages of one transaction that came together, in the order they came in.
+fn by_transaction(bells: Vec<Doorbell>) -> Vec<(Gid, Vec<Name>)> {
+    let mut rung: Vec<(Gid, Vec<Name>)> = Vec::with_capacity(bells.len());
+    for Doorbell { gid, participant } in bells {
+        match rung.last_mut() {
+            Some((last, participants)) if *last == gid => {
+                if !participants.contains(&participant) {
+                    participants.push(participant);
+                }
+            }
+            _ => rung.push((gid, vec![participant])),
+        }
+    }
+    rung
 }
 
 #[derive(Clone, Copy)]

@@ -110,7 +110,7 @@ impl Shared {
                 permit = Arc::clone(&self.drives).acquire_owned() => permit,
             };
             let Ok(permit) = permit else { return };
-            self.answer(bell, permit);
+            self.answer(bell.gid, vec![bell.participant], permit);
         }
     }
 

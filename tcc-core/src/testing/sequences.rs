@@ -26,7 +26,7 @@
 //! ```
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 
@@ -40,7 +40,7 @@ use crate::{
     name::{BusinessKey, CallId, Ordinal},
     outcome::TryOutcome,
     payload::Payload,
-    record::{Direction, Known, Reason, Seen, Token},
+    record::{Closed, Direction, Known, Reason, Seen, Token},
     store::Applied,
     testing::variants,
     time::Timestamp,
@@ -174,11 +174,12 @@ impl Generator {
             decided: false,
             tries: BTreeMap::new(),
             drives: VecDeque::new(),
+            ended: BTreeSet::new(),
             sent: VecDeque::new(),
             operations_left: if self.smooth_percent == 0 {
                 25 + random.below(70)
             } else {
-                3 + random.below(4)
+                4 + random.below(6)
             },
         }
     }
@@ -192,6 +193,8 @@ struct Transaction {
     decided: bool,
     tries: BTreeMap<Ordinal, (NewBranch, Known)>,
     drives: VecDeque<Driven>,
+    /// Branches whose end was answered.
+    ended: BTreeSet<Ordinal>,
     sent: VecDeque<Op>,
     operations_left: u64,
 }
@@ -233,16 +236,7 @@ impl Transaction {
             return Some(Register { create, branches, branches_max: 6, payload_bytes_max: 4_096 }.into());
         }
         if self.decided {
-            let first = self.drives.iter().filter(|drive| drive.epoch == 1);
-            let drives: Vec<_> = first
-                .map(|drive| CloseDrive {
-                    ordinal: drive.ordinal,
-                    epoch: drive.epoch,
-                    direction: drive.direction,
-                    how: How::Done { seen: drive.seen },
-                })
-                .collect();
-            return (!drives.is_empty()).then(|| Close { drives }.into());
+            return self.smooth_phase_two(random);
         }
         let cancels = random.chance(20);
         let heard = self.tries.iter().map(|(ordinal, (_, known))| {
@@ -256,12 +250,45 @@ impl Transaction {
         } else {
             (Direction::Confirm, Reason::Committed)
         };
-        let (branches, actions) =
-            self.tries.iter().map(|(ordinal, (new, _))| (*ordinal, new.action.clone())).unzip();
+        // The decider drives all, those of some participants, or none.
+        let hosted: Vec<&str> = match random.below(3) {
+            0 => PARTICIPANTS.to_vec(),
+            1 => PARTICIPANTS.into_iter().filter(|_| random.chance(50)).collect(),
+            _ => Vec::new(),
+        };
+        let tried = self.tries.iter().map(|(ordinal, (new, _))| (*ordinal, new.action.clone()));
+        let (branches, actions): (Vec<_>, _) =
+            tried.filter(|(_, action)| hosted.contains(&action.participant())).unzip();
         let (token, lease_ms) = (Token(random.next()), 1 + random.below(2 * LEASE_MS));
-        let inline = Some(InlineClaim { token, lease_ms, branches, actions });
+        let inline = (!branches.is_empty()).then_some(InlineClaim { token, lease_ms, branches, actions });
         let by = text(if random.chance(90) { "initiator" } else { "successor" });
         Some(Decide { direction, reason, by, create: None, heard, inline }.into())
+    }
+
+    /// Claims what was rung for, all together or by participant, and ends what was claimed, all or some of it.
+    fn smooth_phase_two(&self, random: &mut Random) -> Option<Op> {
+        let is_driven = |ordinal: &Ordinal| self.drives.iter().any(|drive| drive.ordinal == *ordinal);
+        let waiting = self.tries.iter().filter(|(ordinal, _)| !is_driven(ordinal));
+        let waiting: BTreeSet<&str> = waiting.map(|(_, (new, _))| new.action.participant()).collect();
+        let open =
+            self.drives.iter().filter(|drive| drive.epoch == 1 && !self.ended.contains(&drive.ordinal));
+        let open: Vec<_> = open.collect();
+        if !waiting.is_empty() && (open.is_empty() || random.chance(60)) {
+            let together = random.chance(50);
+            let participants = waiting.into_iter().filter(|_| together || random.chance(60));
+            let participants = participants.map(text).collect();
+            let (token, lease_ms) = (Token(random.next()), 1 + random.below(4 * LEASE_MS));
+            return Some(ClaimWork { participants, token, lease_ms, except: Vec::new() }.into());
+        }
+        let all = random.chance(50);
+        let drives = open.into_iter().filter(|_| all || random.chance(60)).map(|drive| CloseDrive {
+            ordinal: drive.ordinal,
+            epoch: drive.epoch,
+            direction: drive.direction,
+            how: How::Done { seen: drive.seen },
+        });
+        let drives: Vec<_> = drives.collect();
+        (!drives.is_empty()).then(|| Close { drives }.into())
     }
 
     fn op(&self, random: &mut Random, now: Timestamp) -> Op {
@@ -395,8 +422,13 @@ impl Transaction {
 
     fn claim(&self, random: &mut Random) -> ClaimWork {
         let earlier = if random.chance(12) { random.pick_from(self.drives.iter()) } else { None };
+        let participants = if random.chance(30) {
+            PARTICIPANTS.iter().filter(|_| random.chance(70)).map(|name| text(name)).collect()
+        } else {
+            vec![text(random.pick(&PARTICIPANTS))]
+        };
         ClaimWork {
-            participant: text(random.pick(&PARTICIPANTS)),
+            participants,
             token: earlier.map_or_else(|| Token(random.next()), |drive| drive.token),
             lease_ms: 1 + random.below(3 * LEASE_MS),
             except: if random.chance(15) { vec![text(random.pick(&ACTIONS))] } else { Vec::new() },
@@ -502,6 +534,11 @@ impl Transaction {
                 }
             }
             (Op::Claim(work), Ok(Answer::Claimed(drives))) => self.drive(work.token, drives),
+            (Op::Close(close), Ok(Answer::Closed(closes))) => {
+                let ended = close.drives.iter().zip(&closes.drives);
+                let ended = ended.filter(|(_, closed)| matches!(closed, Ok(Closed::Final)));
+                self.ended.extend(ended.map(|(drive, _)| drive.ordinal));
+            }
             (_, Ok(Answer::Operated(_))) => self.decided = true,
             (_, Ok(Answer::Swept(swept))) => self.decided |= swept.decided.is_some(),
             (_, Ok(Answer::Alive(Alive::Decided(_))) | Err(Refusal::AlreadyDecided(_))) => {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use tcc_core::{
     ActionName, CallId, Gid, Name, Payload, Timestamp, TraceParent,
+    machine::BELL_BASE,
     record::{
         Bell, Branch, BranchState, Claim, Closed, Decision, Direction, FORMAT, Parked, Record, Seen, Token,
         TransactionState,
@@ -87,7 +88,7 @@ pub(crate) fn read(gid: &Gid, fields: &Fields) -> Result<Record, Unreadable> {
         retention_ms,
         ended_at,
         branches,
-        bells: bells(fields.optional("bells").unwrap_or_default())?,
+        bells: bells(fields.optional("bells").unwrap_or_default(), head.start)?,
     };
     check(&record)?;
     Ok(record)
@@ -165,6 +166,8 @@ fn decision(fields: &Fields, initiator: &Name) -> Result<Option<Decision>, Unrea
 fn held(text: &str) -> Result<Claim, Unreadable> {
     let strange = || Unreadable::new("held", "no claim");
     let (token, until) = text.split_once(' ').ok_or_else(strange)?;
+    // When it was made is for the history.
+    let until = until.split_once(" after=").map_or(until, |(until, _)| until);
     let (token, until) = (token.strip_prefix("token="), until.strip_prefix("lease="));
     let token = token.and_then(read_token).ok_or_else(strange)?;
     Ok(Claim { token, until: moment("held", until.ok_or_else(strange)?)?, closed: None })
@@ -174,16 +177,26 @@ fn read_token(text: &str) -> Option<Token> {
     u64::from_str_radix(text, 16).ok().filter(|_| text.len() == 16).map(Token)
 }
 
-fn bells(text: &str) -> Result<BTreeMap<Name, Bell>, Unreadable> {
+/// `mail 1795238100000-0` if it was rung for once, by the decision; else
+/// `mail rung=2 again=2099-11-21T05:10:02.250Z entry=1795238100000-0`.
+fn bells(text: &str, decided_at: Timestamp) -> Result<BTreeMap<Name, Bell>, Unreadable> {
     let strange = || Unreadable::new("bells", "no bell");
     let mut bells = BTreeMap::new();
     for bell in text.split("; ").filter(|bell| !bell.is_empty()) {
-        let (name, words) = bell.split_once(" rung=").ok_or_else(strange)?;
-        let (count, words) = words.split_once(" again=").ok_or_else(strange)?;
-        let (again, _entry) = words.split_once(" entry=").ok_or_else(strange)?;
+        let (name, words) = bell.split_once(' ').ok_or_else(strange)?;
         let name = Name::new(name).map_err(|_| strange())?;
-        let count = count.parse().map_err(|_| strange())?;
-        bells.insert(name, Bell { count, again_at: moment("bells", again)? });
+        let bell = match words.strip_prefix("rung=") {
+            None if words.starts_with(|first: char| first.is_ascii_digit()) => {
+                Bell { count: 1, again_at: decided_at + BELL_BASE }
+            }
+            None => return Err(strange()),
+            Some(words) => {
+                let (count, words) = words.split_once(" again=").ok_or_else(strange)?;
+                let (again, _entry) = words.split_once(" entry=").ok_or_else(strange)?;
+                Bell { count: count.parse().map_err(|_| strange())?, again_at: moment("bells", again)? }
+            }
+        };
+        bells.insert(name, bell);
     }
     Ok(bells)
 }

@@ -5,10 +5,10 @@ use std::str::FromStr;
 use redis::Value;
 use serde::de::DeserializeOwned;
 use tcc_core::{
-    CallId, Gid, Name, Ordinal, Payload, Timestamp, TryOutcome,
+    ActionName, CallId, Gid, Name, Ordinal, Payload, Timestamp, TryOutcome,
     machine::{
-        Alive, Answer, Begun, Change, Closes, Decided, Drive, Op, Operated, Refusal, Registered, Reported,
-        Swept,
+        Alive, Answer, Begun, Change, Closes, Decided, Drive, Heard, InlineClaim, Op, Operated, Refusal,
+        Registered, Reported, Swept,
     },
     record::{Closed, Decision, Direction, Known, Reason, TransactionState},
     store::{Applied, StoreError, StoreErrorKind},
@@ -106,12 +106,7 @@ impl Values {
 
     fn outcome(&mut self) -> Read<TryOutcome<Payload>> {
         let (word, result) = (self.text()?, self.payload()?);
-        match word.as_str() {
-            "succeeded" => Ok(TryOutcome::Succeeded(result)),
-            "refused" => Ok(TryOutcome::Refused),
-            "unknown" => Ok(TryOutcome::Unknown),
-            _ => Err(strange("no outcome")),
-        }
+        outcome(&word, result)
     }
 
     pub(crate) fn values(&mut self) -> Read<Self> {
@@ -128,13 +123,26 @@ impl Values {
     }
 }
 
+fn outcome(word: &str, result: Payload) -> Read<TryOutcome<Payload>> {
+    match word {
+        "succeeded" => Ok(TryOutcome::Succeeded(result)),
+        "refused" => Ok(TryOutcome::Refused),
+        "unknown" => Ok(TryOutcome::Unknown),
+        _ => Err(strange("no outcome")),
+    }
+}
+
 /// What a step answers that went the short way.
 const SHORT: Value = Value::Int(1);
+
+/// The first word of the answer to a claim that went the short way.
+const QUICK: &str = "quick";
 
 /// Whether the step went the short way.
 #[cfg(feature = "testing")]
 pub(crate) fn is_short((_, value): &(Value, Value)) -> bool {
-    *value == SHORT
+    let says = |word: &Value| matches!(word, Value::BulkString(word) if word == QUICK.as_bytes());
+    *value == SHORT || matches!(value, Value::Array(values) if values.first().is_some_and(says))
 }
 
 /// Reads the answer to an operation, given at this time.
@@ -148,6 +156,7 @@ pub(crate) fn reply(op: &Op, (now, value): (Value, Value)) -> Read<Reply> {
     let status = values.text()?;
     let result = match status.as_str() {
         "ok" => Ok(answer(op, &mut values)?),
+        QUICK => Ok(claimed(op, &mut values)?),
         "refused" => Err(refusal(&mut values.values()?)?),
         "need" => return Ok(Reply::Need(values.list(Values::text)?)),
         "failed" => return Ok(Reply::Failed(failure(&values.text()?))),
@@ -169,11 +178,14 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
             Ok(Answer::Registered(all.collect()))
         }
         Op::Decide(decide) => {
-            let inline = decide.inline.as_ref().ok_or_else(|| strange("no claim"))?;
-            let drives = decide.heard.iter().zip(&inline.actions).map(|(heard, action)| {
-                let Some(Known::Succeeded(result)) = &heard.known else { return Err(strange("no result")) };
+            // Every branch is named, in order.
+            let result = |ordinal: Ordinal| match decide.heard.get(ordinal.index()) {
+                Some(Heard { known: Some(Known::Succeeded(result)), .. }) => Ok(result),
+                _ => Err(strange("no result")),
+            };
+            let drive = |inline: &InlineClaim, ordinal: Ordinal, action: &ActionName| {
                 Ok(Drive {
-                    ordinal: heard.ordinal,
+                    ordinal,
                     action: action.clone(),
                     direction: decide.direction,
                     epoch: 1,
@@ -181,13 +193,17 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
                     arguments: None,
                     name: None,
                     trace: None,
-                    outcome: TryOutcome::Succeeded(result.clone()),
+                    outcome: TryOutcome::Succeeded(result(ordinal)?.clone()),
                     ongoing_ms: None,
                     unhandled_ms: None,
                     lease_ms: inline.lease_ms,
                     decided: decide.direction,
                     reason: decide.reason,
                 })
+            };
+            let drives = decide.inline.iter().flat_map(|inline| {
+                let claimed = inline.branches.iter().zip(&inline.actions);
+                claimed.map(move |(ordinal, action)| drive(inline, *ordinal, action))
             });
             let decision = Decision {
                 direction: decide.direction,
@@ -212,6 +228,44 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
         }
         _ => Err(strange("no such short way")),
     }
+}
+
+/// The answer to a claim that found what it expected: as the record has it.
+fn claimed(op: &Op, values: &mut Values) -> Read<Answer> {
+    let Op::Claim(work) = op else { return Err(strange("no such short way")) };
+    let mut drives = values.values()?;
+    let (decided, reason, name) = (values.word()?, values.word()?, values.parsed::<Name>()?);
+    let mut claimed = Vec::with_capacity(drives.0.len());
+    while drives.0.len() > 0 {
+        let mut values = drives.values()?;
+        let (ordinal, line, stood) = (values.ordinal()?, values.text()?, values.text()?);
+        let (arguments, result) = (values.payload()?, values.payload()?);
+        let (action, words) = line.split_once(' ').ok_or_else(|| strange("no action"))?;
+        let trace = words.split(' ').find_map(|word| word.strip_prefix("trace="));
+        let mut stood = stood.split(' ');
+        let direction = match stood.next() {
+            Some("confirming") => Direction::Confirm,
+            Some("cancelling") => Direction::Cancel,
+            _ => return Err(strange("no direction")),
+        };
+        claimed.push(Drive {
+            ordinal,
+            action: action.parse().map_err(|_| strange("no action"))?,
+            direction,
+            epoch: 1,
+            attempt: 1,
+            arguments: Some(arguments),
+            outcome: outcome(stood.next().unwrap_or_default(), result)?,
+            ongoing_ms: None,
+            unhandled_ms: None,
+            lease_ms: work.lease_ms,
+            name: Some(name.clone()),
+            trace: trace.map(str::parse).transpose().map_err(|_| strange("no trace"))?,
+            decided,
+            reason,
+        });
+    }
+    Ok(Answer::Claimed(claimed))
 }
 
 fn answer(op: &Op, values: &mut Values) -> Read<Answer> {

@@ -123,12 +123,15 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
             to.all_heard(&decide.heard)?;
         }
         Op::Claim(work) => {
-            to.suffixes.push(keys::queue_suffix(&work.participant));
-            to.text(&work.participant);
+            to.suffixes.extend(work.participants.iter().map(keys::queue_suffix));
             to.token(Some(work.token));
             to.span("lease_ms", work.lease_ms)?;
             to.list(&work.except, |to, action| {
                 to.text(action);
+                Ok(())
+            })?;
+            to.list(&work.participants, |to, participant| {
+                to.text(participant);
                 Ok(())
             })?;
         }

@@ -141,8 +141,7 @@ local function take_first_claim(branch, word, head)
   if word == 'once' then
     branch.token, branch.closed = NOBODY, 'final'
   elseif head.held then
-    branch.token, branch.lease = head.held.token, head.held.lease
-    branch.claimed = HISTORY_MAX > 0 and head.decided_at or nil
+    branch.token, branch.lease, branch.claimed = head.held.token, head.held.lease, head.held.claimed
   else
     unreadable('held', 'missing')
   end
@@ -209,8 +208,8 @@ local function first_claim(branch, head)
     return 'once'
   end
   local held = head.held
-  local own = HISTORY_MAX > 0 and head.decided_at or nil
-  if held and not branch.closed and branch.token == held.token and branch.lease == held.lease and branch.claimed == own then
+  local same = held and branch.token == held.token and branch.lease == held.lease and branch.claimed == held.claimed
+  if same and not branch.closed then
     return 'held'
   end
 end
@@ -219,7 +218,7 @@ end
 local function held_of(branches)
   for _, branch in ipairs(branches) do
     if branch.epoch == 1 and branch.attempts == 1 and branch.token and not branch.closed then
-      return { token = branch.token, lease = branch.lease }
+      return { token = branch.token, lease = branch.lease, claimed = branch.claimed }
     end
   end
 end

@@ -1,10 +1,128 @@
--- Takes a participant's open, due and unleased branches, and its message (rules 10 and 11).
+-- Takes the open, due and unleased branches of participants, and their messages (rules 10 and 11).
+
+local WATCHED = {
+  head = 'record state name decided held bells', parts = { '', '.state', '.arguments', '.result' }, beyond = true,
+}
+-- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
+local WAITING = {
+  confirming = { [false] = 'confirming succeeded' },
+  cancelling = {
+    ['cancelling succeeded'] = 'cancelling succeeded', ['cancelling refused'] = 'cancelling refused',
+    ['cancelling unknown'] = 'cancelling unknown',
+  },
+}
+
+-- The queues of the participants that the step names from this place on.
+local function find_queues_from(at)
+  local queues = {}
+  for place = at + 1, at + ARGV[at] do
+    local queue = TAG .. 'ready:' .. ARGV[place]
+    if not declared[queue] or not has_type('stream', queue) then
+      return nil
+    end
+    queues[ARGV[place]] = queue
+  end
+  return queues
+end
+
+-- The messages by participant, if they are of participants that the step names and were rung for once.
+local function find_bells(text, queues)
+  local entries, length = {}, -2
+  for name, entry in string.gmatch(text, '([%w._-]+) (%d+-%d+)') do
+    length = length + #name + #entry + 3
+    if not queues[name] then
+      return nil
+    end
+    entries[name] = entry
+  end
+  return length == #text and entries
+end
+
+-- A payload that stands after its seal, if it is what was sealed.
+local function sealed_result(text)
+  local seal, payload = string.match(text or '', '^(%S+) (.*)$')
+  return seal and seal_of(payload, '') == seal and payload
+end
+
+-- Whether a branch's line ends with the seal of these arguments.
+local function seals_arguments(head, arguments)
+  local tail = ' arguments=' .. #arguments .. ':'
+  local words = string.sub(head, 1, -9 - #tail)
+  return head == words .. tail .. string.sub(redis.sha1hex(words .. '\n' .. arguments), 1, 8)
+end
+
+-- All branches of the record wait as the decision left them, and are the participants', whose messages stand. What is
+-- answered is read by the caller: a branch's line, how it stood, and its payloads.
+local function quick()
+  local token, lease_ms, except = unpack(ARGV, taken + 1, taken + 3)
+  local queues = except == 0 and lease_ms >= BELL_BASE and find_queues_from(taken + 4)
+  local found, count
+  if queues then
+    found, count = read_plain(WATCHED)
+  end
+  local waiting = found and not found[5] and WAITING[found[2]]
+  if not waiting then
+    return nil
+  end
+  local _, state, name, decided, _, bells = unpack(found, 1, 6)
+  local at, direction, reason = string.match(decided or '', '^(%S+) (%l+) ([%l_]+)')
+  local at_text = moment_text(now)
+  -- Moments of one length sort as they follow each other.
+  if direction ~= DIRECTION[state] or not REASONS[reason] or #at ~= #at_text or at > at_text then
+    return nil
+  end
+  local entries = find_bells(bells or '', queues)
+  if not entries or not string.find(name or '', NAME) then
+    return nil
+  end
+  local held = 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
+  if HISTORY_MAX > 0 and at ~= at_text then
+    held = held .. ' after=' .. number_text(now - moment_of('decided', at))
+  end
+  local set, drives, said, fields = { 'held', held }, {}, {}, fields_of(WATCHED, count)
+  for place = 1, count do
+    local part = 4 * place + 2
+    local head, text, arguments, result = unpack(found, part + 1, part + 4)
+    local participant = string.match(head or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local stands = waiting[text]
+    if not stands or not entries[participant] or not arguments or not seals_arguments(head, arguments) then
+      return nil
+    end
+    local payload = ''
+    if stands == 'confirming succeeded' or stands == 'cancelling succeeded' then
+      payload = sealed_result(result)
+    end
+    if not payload or payload == '' and result then
+      return nil
+    end
+    if text then
+      set[#set + 1], set[#set + 2] = fields[part + 2], text .. ' held'
+    end
+    drives[place] = { place, head, stands, arguments, payload }
+    if HISTORY_MAX > 0 then
+      said[place] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
+    end
+  end
+  if not begin_quick(said[1] and table.concat(said, '; ')) then
+    return nil
+  end
+  redis.call('HDEL', TX, 'bells')
+  redis.call('HSET', TX, unpack(set))
+  for participant, entry in pairs(entries) do
+    remove_message(queues[participant], entry)
+  end
+  return { 'quick', drives, direction, reason, name }
+end
 
 local function operate()
-  local participant, token, lease_ms = take(), take(), take_number()
+  local token, lease_ms = take(), take_number()
   local except = {}
   for _, action in ipairs(take_list(take)) do
     except[action] = true
+  end
+  local participants, theirs = take_list(take), {}
+  for _, participant in ipairs(participants) do
+    theirs[participant] = true
   end
   if not record then
     refuse('not_found')
@@ -15,13 +133,13 @@ local function operate()
   -- A repetition takes no more than the first sending did, and leaves what was rung since (rule 14).
   local repeated = false
   for _, branch in ipairs(record.branches) do
-    repeated = repeated or branch.participant == participant and branch.token == token
+    repeated = repeated or theirs[branch.participant] and branch.token == token
   end
-  local drives, left = {}, false
+  local drives, left = {}, {}
   for _, branch in ipairs(record.branches) do
-    local takes = branch.participant == participant and is_drivable(branch)
+    local takes = theirs[branch.participant] and is_drivable(branch)
     if takes and except[branch.action] then
-      takes, left = false, true
+      takes, left[branch.participant] = false, true
     elseif repeated then
       takes = takes and branch.token == token and leased_until(branch)
     else
@@ -36,8 +154,10 @@ local function operate()
   end
   if not repeated then
     -- The message goes on standing for what is paused, so that it is rung in growing intervals.
-    if not left then
-      hush(participant)
+    for _, participant in ipairs(participants) do
+      if not left[participant] then
+        hush(participant)
+      end
     end
     -- Without its message, a branch that was not taken may be due before the timer says so.
     local at = due_at()

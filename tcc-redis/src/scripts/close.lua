@@ -111,8 +111,8 @@ end
 
 -- In a confirming record without marks it goes without saying how its branches stand.
 local WATCHED = {
-  confirm = { head = 'record state decided', parts = {}, beyond = true },
-  cancel = { head = 'record state decided', parts = { '.state' }, beyond = true },
+  confirm = { head = 'record state decided held', parts = {}, beyond = true },
+  cancel = { head = 'record state decided held', parts = { '.state' }, beyond = true },
 }
 local WRITTEN = { head = '', parts = { '.state' } }
 local GONE = { head = 'until held', parts = { '.arguments', '.result' } }
@@ -151,13 +151,13 @@ local function quick()
   local was, decided = found[2], found[3]
   local retention = not found.err and plain_retention(found[1], count)
   local held_by_seen = HELD[was]
-  if not retention or not held_by_seen or DIRECTION[was] ~= direction or found[#found] then
+  if not retention or not held_by_seen or DIRECTION[was] ~= direction or not found[4] or found[#found] then
     return nil
   end
   stamp = stamp + 1
   for at = taken + 4, taken + 2 + 2 * count, 2 do
     local place, held = ARGV[at], held_by_seen[ARGV[at + 1]]
-    if not held or place > count or stamps[place] == stamp or held ~= true and found[3 + place] ~= held then
+    if not held or place > count or stamps[place] == stamp or held ~= true and found[4 + place] ~= held then
       return nil
     end
     stamps[place] = stamp
@@ -175,6 +175,7 @@ local function quick()
   local said
   if HISTORY_MAX > 0 then
     local since = moment_of('decided', string.sub(decided or '', 1, 24))
+    since = since + (string.match(found[4], ' after=(%d+)$') or 0)
     said = table.concat(said_ended(state, count), ' after ' .. number_text(now - since) .. ' ms')
   end
   if not begin_quick(said, expires) then

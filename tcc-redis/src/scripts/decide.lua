@@ -57,7 +57,7 @@ local function said_claimed(count)
 end
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
-local function quick()
+local function drive_all()
   local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
   if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
     return nil
@@ -99,6 +99,77 @@ local function quick()
     redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
   end
   return QUICK
+end
+
+local WATCHED_TO_RING = { head = 'record state until begun', parts = { '' } }
+
+-- The participants of all branches, in order, and their queues.
+local function find_rung(found, count)
+  local names, queues = {}, {}
+  for place = 1, count do
+    local name = string.match(found[4 + place] or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local queue = name and TAG .. 'ready:' .. name
+    if not queue or not declared[queue] or not has_type('stream', queue) then
+      return nil
+    end
+    if not queues[name] then
+      names[#names + 1], queues[name] = name, queue
+    end
+  end
+  table.sort(names)
+  return names, queues
+end
+
+-- The same of branches that the caller does not drive: their participants are rung for.
+local function drive_none()
+  local direction, reason, by, create, token, count, all = unpack(ARGV, taken + 1, taken + 7)
+  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL or count == 0 or count > QUICK_MAX then
+    return nil
+  end
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED_TO_RING, count)))
+  if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
+    return nil
+  end
+  local until_lease, until_deadline = find_limits(found[3])
+  local at_text = moment_text(now)
+  if not until_lease or until_deadline <= at_text then
+    return nil
+  end
+  local decided = at_text .. ' confirm ' .. reason
+  local begun_by, decided_by = string.sub(found[4] or '', 25), ' by ' .. by
+  if begun_by ~= decided_by then
+    if not string.find(begun_by, '^ by [%w._-]+$') then
+      return nil
+    end
+    decided = decided .. decided_by
+  end
+  local names, queues = find_rung(found, count)
+  if not names then
+    return nil
+  end
+  local fields = fields_of(WRITTEN, count)
+  for place = 1, count do
+    set[2 * place - 1], set[2 * place] = fields[place], ARGV[taken + 7 + place]
+  end
+  if not begin_quick(HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by) then
+    return nil
+  end
+  for place, name in ipairs(names) do
+    names[place] = name .. ' ' .. redis.call('XADD', queues[name], '*', 'gid', GID)
+  end
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'bells', table.concat(names, '; '),
+    unpack(set, 1, 2 * count))
+  -- When they are rung for again; the timer stands at one of these already, or before.
+  local again = moment_text(now + BELL_BASE)
+  if until_lease > again and until_deadline > again then
+    timers_earlier[#timers_earlier + 1] = number_text(now + BELL_BASE)
+    timers_earlier[#timers_earlier + 1] = GID
+  end
+  return QUICK
+end
+
+function quick()
+  return drive_all() or drive_none()
 end
 
 local function take_inline()

@@ -111,15 +111,15 @@ end
 
 -- What the steps of a call that go the short way do together: one command costs much less than one for each.
 
--- Timers they set, each a time and a gid, and gids of those they removed.
-local timers_set, timers_removed
+-- Timers they set, and those they set if that is earlier, each a time and a gid; and gids of those they removed.
+local timers_set, timers_earlier, timers_removed
 
 -- The place of the first transaction among the keys; whether none of them had a record when that was asked first;
 -- and those of which a step has made one since, or may have.
 local first_transaction, all_new, born
 
 local function begin_batch(first)
-  timers_set, timers_removed = {}, {}
+  timers_set, timers_earlier, timers_removed = {}, {}, {}
   first_transaction, all_new, born = first, nil, {}
 end
 
@@ -127,6 +127,10 @@ local function write_timers()
   if timers_set[1] then
     redis.call('ZADD', DUE, unpack(timers_set))
     timers_set = {}
+  end
+  if timers_earlier[1] then
+    redis.call('ZADD', DUE, 'LT', unpack(timers_earlier))
+    timers_earlier = {}
   end
   if timers_removed[1] then
     redis.call('ZREM', DUE, unpack(timers_removed))
@@ -143,9 +147,6 @@ end
 
 -- Keys found to be of a type; nobody else changes one while the call lasts.
 local typed
-
--- A record of more branches takes the long way.
-local QUICK_MAX = 100
 
 -- The fields of a kind: those of the head, then for each of `count` branches those of its parts, and the one
 -- of a branch beyond them if the kind asks for it. Each list is made once.
@@ -167,6 +168,25 @@ local function fields_of(kind, count)
     kind[count] = list
   end
   return list
+end
+
+-- How many branches records have of late: most of those that come together have as many.
+local usual = 2
+
+-- What a record without marks holds in the fields of a kind, and how many branches it has. The last field is that of
+-- a branch beyond them.
+local function read_plain(kind)
+  for _ = 1, 2 do
+    local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, usual)))
+    if found.err or plain_retention(found[1], usual) then
+      return not found.err and not found[#fields_of(kind, usual)] and found, usual
+    end
+    local count = plain_count(found[1])
+    if not count or count == usual then
+      return nil
+    end
+    usual = count
+  end
 end
 
 local function has_type(kind, key)
@@ -204,6 +224,25 @@ local function write_messages()
   end
   for name, queue in pairs(rung) do
     record.bells[name].entry = redis.call('XADD', queue, '*', 'gid', GID)
+  end
+end
+
+-- Messages that claims of this call removed, by queue. They go together at its end, which costs less.
+local removed
+
+local function remove_message(queue, entry)
+  local entries = removed[queue]
+  if not entries then
+    entries = {}
+    removed[queue] = entries
+  end
+  entries[#entries + 1] = entry
+end
+
+local function remove_messages()
+  for queue, entries in pairs(removed) do
+    redis.call('XACK', queue, GROUP, unpack(entries))
+    redis.call('XDEL', queue, unpack(entries))
   end
 end
 

@@ -51,8 +51,8 @@ const PARTS: &[(&str, &str)] = parts![
     "rehearse",
 ];
 
-/// The parts that are operations of the state machine. Each is a block of its own, so that their names do not
-/// meet.
+/// The parts that are operations of the state machine. Each is a function of its own, so that their names do not
+/// meet, and because Lua takes no more than 200 in one.
 const OPERATIONS: [&str; 11] = [
     "begin",
     "register",
@@ -66,6 +66,9 @@ const OPERATIONS: [&str; 11] = [
     "redrive",
     "operate",
 ];
+
+/// The parts that define what is called from outside, set apart like operations.
+const CALLED: [&str; 6] = ["run", "look", "groups", "pause", "namespace", "rehearse"];
 
 /// Where the functions take the time from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -146,12 +149,16 @@ impl Library {
             Clock::Server => "time_given",
             Clock::Given => "time_server",
         };
-        let mut body = String::from("local OPERATIONS = {}\n");
+        let mut body = String::from("local OPERATIONS, FUNCTIONS = {}, {}\n");
         for (name, _) in PARTS.iter().filter(|(name, _)| *name != other_clock) {
             let text = part(name);
             if OPERATIONS.contains(name) {
                 let entry = "{ quick = quick, operate = operate, leave = leave }";
-                body += &format!("do\nlocal quick, leave\n{text}\nOPERATIONS.{name} = {entry}\nend\n");
+                body += &format!(
+                    "OPERATIONS.{name} = (function()\nlocal quick, leave\n{text}\nreturn {entry}\nend)()\n"
+                );
+            } else if CALLED.contains(name) {
+                body += &format!("FUNCTIONS.{name} = (function()\n{text}\nreturn {name}\nend)()\n");
             } else {
                 body += &text;
                 body.push('\n');
@@ -162,7 +169,7 @@ impl Library {
         for (function, name) in Function::ALL.into_iter().zip(&names) {
             let (_, calls, flags) = function.declaration();
             body += &format!(
-                "redis.register_function{{ function_name = '{name}', callback = {calls}, flags = {{ {flags} }} }}\n"
+                "redis.register_function{{ function_name = '{name}', callback = FUNCTIONS.{calls}, flags = {{ {flags} }} }}\n"
             );
         }
         Self { text: format!("{}{library}\n{body}", Self::SHEBANG), names }
@@ -181,7 +188,7 @@ impl Library {
         let body: Vec<&str> = body.collect();
         flags.contains("allow-oom").then(|| {
             format!(
-                "#!lua flags=allow-oom\nlocal given_keys, given_arguments = KEYS, ARGV\n{}\nreturn {calls}(given_keys, given_arguments)\n",
+                "#!lua flags=allow-oom\nlocal given_keys, given_arguments = KEYS, ARGV\n{}\nreturn FUNCTIONS.{calls}(given_keys, given_arguments)\n",
                 body.join("\n")
             )
         })

@@ -16,6 +16,7 @@ local STATES = {
 }
 local NAME = '^[%w._-]+$'
 local PART = 1000
+local BELL_BASE, BELL_CAP = 1000, 60000
 
 -- The record as it was read, and what the step does to it.
 local record, stored
@@ -24,14 +25,24 @@ local function is_final(state)
   return STATES[state].final
 end
 
-local function parse_bells(text)
+-- `mail 1795238100000-0`, the message's id, if it was rung for once, by the decision; else
+-- `mail rung=2 again=2099-11-21T05:10:02.250Z entry=1795238100000-0`.
+local function is_first_bell(bell, head)
+  return bell.count == 1 and bell.again == head.decided_at + BELL_BASE
+end
+
+local function parse_bells(text, head)
   local bells = {}
   for bell in string.gmatch(text, '[^;]+') do
     local name, count, again, entry = string.match(bell, '^ ?(%S+) rung=(%d+) again=(%S+) entry=(%d+-%d+)$')
+    if not name then
+      name, entry = string.match(bell, '^ ?(%S+) (%d+-%d+)$')
+    end
     if not name or not string.find(name, NAME) then
       unreadable('bells', 'no bell')
     end
-    bells[name] = { count = tonumber(count), again = moment_of('bells', again), entry = entry }
+    bells[name] = { count = tonumber(count or 1), entry = entry }
+    bells[name].again = again and moment_of('bells', again) or head.decided_at + BELL_BASE
   end
   return bells
 end
@@ -58,16 +69,29 @@ local function decided_text(head)
   end
 end
 
-local function parse_held(text)
-  local token, lease = string.match(text, '^token=(%x+) lease=(%S+)$')
-  if not token or not string.find(token, TOKEN) then
+-- `token=0000000000000007 lease=2099-11-21T06:10:00.250Z`; then `after=17` where the history shall tell how long
+-- drives took, and the claim was made so many milliseconds after the decision.
+local function parse_held(text, head)
+  local token, lease, after = string.match(text, '^token=(%x+) lease=(%S+)(.*)$')
+  local millis = string.match(after or '', '^ after=(%d+)$')
+  if not token or not string.find(token, TOKEN) or after ~= '' and not millis then
     unreadable('held', 'no claim')
   end
-  return { token = token, lease = moment_of('held', lease) }
+  local claimed = HISTORY_MAX > 0 and head.decided_at or nil
+  if millis then
+    claimed = head.decided_at + millis
+  end
+  return { token = token, lease = moment_of('held', lease), claimed = claimed }
 end
 
-local function held_text(held)
-  return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
+local function held_text(held, head)
+  if held then
+    local after = ''
+    if held.claimed and held.claimed ~= head.decided_at then
+      after = ' after=' .. number_text(held.claimed - head.decided_at)
+    end
+    return 'token=' .. held.token .. ' lease=' .. moment_text(held.lease) .. after
+  end
 end
 
 -- `format=1 branches=2 retention_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
@@ -93,6 +117,9 @@ end
 -- How the field begins of a record of so many branches, up to its retention.
 local plain_texts = {}
 
+-- A record of more branches takes the long way.
+local QUICK_MAX = 100
+
 local function plain_text(count)
   local text = plain_texts[count]
   if not text then
@@ -110,6 +137,12 @@ local function plain_retention(text, count)
   if text and string.sub(text, 1, #plain) == plain then
     return string.match(text, '^%d+$', #plain + 1)
   end
+end
+
+-- How many branches a record has that begins so, if a short way may take so many.
+local function plain_count(text)
+  local count = tonumber(string.match(text or '', '^' .. PLAIN .. '(%d%d?%d?) '))
+  return count and count > 0 and count <= QUICK_MAX and count or nil
 end
 
 -- `2099-11-21T05:10:00.250Z by shop-1`
@@ -150,18 +183,29 @@ local function parse_until(head)
   end
 end
 
--- Whether a short way must not take the record: it has a key, a message, or a branch that stands otherwise
--- than registered and, once it is decided, held or ended by its first claim.
+-- Whether a short way must not take the record: it has a key, or a branch that stands otherwise than registered and,
+-- once it is decided, held or ended by its first claim as its siblings, or waiting for it with the message that the
+-- decision rang; or it has another message.
 local function is_marked(head)
-  local marked = head.key ~= nil or next(head.bells) ~= nil
+  local marked, waiting = head.key ~= nil, {}
   for _, branch in ipairs(head.branches) do
     local plain = branch.state == 'trying'
-    if head.decision == 'cancel' then
+    if head.decision then
       plain = first_claim(branch, head)
-    elseif head.decision then
-      plain = first_claim(branch, head) and not branch_text(branch, '.state', head)
+      if OPENED[branch.state] and branch.epoch == 0 and branch.attempts == 0 then
+        plain, waiting[branch.participant] = true, true
+      end
+    end
+    if head.decision == 'confirm' then
+      plain = plain and not branch_text(branch, '.state', head)
     end
     marked = marked or not plain or branch_text(branch, '.wait', head) ~= nil
+  end
+  for name in pairs(waiting) do
+    marked = marked or not head.bells[name]
+  end
+  for name, bell in pairs(head.bells) do
+    marked = marked or not waiting[name] or not is_first_bell(bell, head)
   end
   return marked
 end
@@ -180,11 +224,14 @@ local function sorted_names(set)
   return names
 end
 
-local function bells_text(bells)
+local function bells_text(head)
   local parts = {}
-  for place, name in ipairs(sorted_names(bells)) do
-    local bell = bells[name]
-    local words = ' rung=' .. bell.count .. ' again=' .. moment_text(bell.again) .. ' entry=' .. bell.entry
+  for place, name in ipairs(sorted_names(head.bells)) do
+    local bell = head.bells[name]
+    local words = ' ' .. bell.entry
+    if not is_first_bell(bell, head) then
+      words = ' rung=' .. bell.count .. ' again=' .. moment_text(bell.again) .. ' entry=' .. bell.entry
+    end
     parts[place] = name .. words
   end
   if #parts > 0 then
@@ -266,7 +313,7 @@ local function load()
   head.ended_at = head.ended and moment_of('ended', head.ended)
   parse_until(head)
   if head.held then
-    head.held = parse_held(head.held)
+    head.held = parse_held(head.held, head)
   end
   local fields = {}
   for place = 1, count do
@@ -290,7 +337,7 @@ local function load()
   end
   check_branches(head, branches)
   head.branches = branches
-  head.bells = parse_bells(head.bells or '')
+  head.bells = parse_bells(head.bells or '', head)
   return head
 end
 
@@ -300,8 +347,8 @@ local function texts(head)
   local fields = {
     record = record_text(head), name = head.name, key = head.key, state = head.state,
     begun = begun_text(head.begun_at, head.initiator), decided = decided_text(head),
-    ended = head.ended_at and moment_text(head.ended_at), bells = bells_text(head.bells),
-    held = held_text(head.held),
+    ended = head.ended_at and moment_text(head.ended_at), bells = bells_text(head),
+    held = held_text(head.held, head),
   }
   if not head.ended_at then
     fields['until'] = until_text(head.lease_until, head.deadline_at)

@@ -1,8 +1,6 @@
 -- Rules that several operations share; `tcc_core::machine` says the same in Rust, and numbers are the
 -- rules' in DESIGN.md §3.
 
-local BELL_BASE, BELL_CAP = 1000, 60000
-
 -- What a step answers that went the short way: the caller knows the rest.
 local QUICK = 1
 

@@ -102,7 +102,7 @@ end
 local function run(keys, arguments)
   begin_call(keys, arguments)
   read_clock()
-  HISTORY_MAX, typed = take_number(), {}
+  HISTORY_MAX, typed, removed = take_number(), {}, {}
   local transactions = 5 + take_number()
   for at = 6, transactions do
     declared[KEYS[at]] = true
@@ -121,6 +121,7 @@ local function run(keys, arguments)
     end
   end
   write_timers()
+  remove_messages()
   keep_time()
   return answers
 end

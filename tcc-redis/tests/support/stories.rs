@@ -74,7 +74,12 @@ impl Late {
     pub(crate) fn claim(&mut self) {
         self.epochs += 1;
         let token = Token(self.epochs);
-        self.apply(ClaimWork { participant: name("stock"), token, lease_ms: HOUR_MS, except: Vec::new() });
+        self.apply(ClaimWork {
+            participants: vec![name("stock")],
+            token,
+            lease_ms: HOUR_MS,
+            except: Vec::new(),
+        });
     }
 
     /// The try tells its outcome, late.

@@ -109,7 +109,7 @@ impl<'a, S: Store + ?Sized> Story<'a, S> {
     pub(crate) async fn claim(&self, participant: &str, token: u64) -> Vec<Drive> {
         match self
             .apply(ClaimWork {
-                participant: name(participant),
+                participants: vec![name(participant)],
                 token: Token(token),
                 lease_ms: HOUR_MS,
                 except: vec![],

@@ -148,7 +148,7 @@ impl Run {
         }
         let token = Token(self.seed ^ self.now.as_millis());
         let claim =
-            ClaimWork { participant: participant.clone(), token, lease_ms: 1_000, except: Vec::new() };
+            ClaimWork { participants: vec![participant.clone()], token, lease_ms: 1_000, except: Vec::new() };
         let Ok(Answer::Claimed(drives)) = self.apply(gid, &claim.into()).result else { panic!("no claim") };
         let drives = drives.iter().map(|drive| close(drive, done(drive))).collect();
         self.apply(gid, &Close { drives }.into());

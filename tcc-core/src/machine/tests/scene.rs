@@ -337,7 +337,7 @@ pub(super) fn heard(n: usize, known: Option<Known>) -> Heard {
 
 pub(super) fn claim(participant: &str, token: u64) -> ClaimWork {
     ClaimWork {
-        participant: text::<Name>(participant),
+        participants: vec![text::<Name>(participant)],
         token: Token(token),
         lease_ms: LEASE_MS,
         except: Vec::new(),
