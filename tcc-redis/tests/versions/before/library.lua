@@ -1,5 +1,5 @@
-#!lua name=tcc_95a20c06940aabfe
-local OPERATIONS = {}
+#!lua name=tcc_d464f071da374e4d
+local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
 local GROUP = 'workers'
@@ -330,8 +330,7 @@ local function take_first_claim(branch, word, head)
   if word == 'once' then
     branch.token, branch.closed = NOBODY, 'final'
   elseif head.held then
-    branch.token, branch.lease = head.held.token, head.held.lease
-    branch.claimed = HISTORY_MAX > 0 and head.decided_at or nil
+    branch.token, branch.lease, branch.claimed = head.held.token, head.held.lease, head.held.claimed
   else
     unreadable('held', 'missing')
   end
@@ -398,8 +397,8 @@ local function first_claim(branch, head)
     return 'once'
   end
   local held = head.held
-  local own = HISTORY_MAX > 0 and head.decided_at or nil
-  if held and not branch.closed and branch.token == held.token and branch.lease == held.lease and branch.claimed == own then
+  local same = held and branch.token == held.token and branch.lease == held.lease and branch.claimed == held.claimed
+  if same and not branch.closed then
     return 'held'
   end
 end
@@ -408,7 +407,7 @@ end
 local function held_of(branches)
   for _, branch in ipairs(branches) do
     if branch.epoch == 1 and branch.attempts == 1 and branch.token and not branch.closed then
-      return { token = branch.token, lease = branch.lease }
+      return { token = branch.token, lease = branch.lease, claimed = branch.claimed }
     end
   end
 end
@@ -540,6 +539,7 @@ local STATES = {
 }
 local NAME = '^[%w._-]+$'
 local PART = 1000
+local BELL_BASE, BELL_CAP = 1000, 60000
 
 -- The record as it was read, and what the step does to it.
 local record, stored
@@ -548,14 +548,24 @@ local function is_final(state)
   return STATES[state].final
 end
 
-local function parse_bells(text)
+-- `mail 1795238100000-0`, the message's id, if it was rung for once, by the decision; else
+-- `mail rung=2 again=2099-11-21T05:10:02.250Z entry=1795238100000-0`.
+local function is_first_bell(bell, head)
+  return bell.count == 1 and bell.again == head.decided_at + BELL_BASE
+end
+
+local function parse_bells(text, head)
   local bells = {}
   for bell in string.gmatch(text, '[^;]+') do
     local name, count, again, entry = string.match(bell, '^ ?(%S+) rung=(%d+) again=(%S+) entry=(%d+-%d+)$')
+    if not name then
+      name, entry = string.match(bell, '^ ?(%S+) (%d+-%d+)$')
+    end
     if not name or not string.find(name, NAME) then
       unreadable('bells', 'no bell')
     end
-    bells[name] = { count = tonumber(count), again = moment_of('bells', again), entry = entry }
+    bells[name] = { count = tonumber(count or 1), entry = entry }
+    bells[name].again = again and moment_of('bells', again) or head.decided_at + BELL_BASE
   end
   return bells
 end
@@ -582,16 +592,29 @@ local function decided_text(head)
   end
 end
 
-local function parse_held(text)
-  local token, lease = string.match(text, '^token=(%x+) lease=(%S+)$')
-  if not token or not string.find(token, TOKEN) then
+-- `token=0000000000000007 lease=2099-11-21T06:10:00.250Z`; then `after=17` where the history shall tell how long
+-- drives took, and the claim was made so many milliseconds after the decision.
+local function parse_held(text, head)
+  local token, lease, after = string.match(text, '^token=(%x+) lease=(%S+)(.*)$')
+  local millis = string.match(after or '', '^ after=(%d+)$')
+  if not token or not string.find(token, TOKEN) or after ~= '' and not millis then
     unreadable('held', 'no claim')
   end
-  return { token = token, lease = moment_of('held', lease) }
+  local claimed = HISTORY_MAX > 0 and head.decided_at or nil
+  if millis then
+    claimed = head.decided_at + millis
+  end
+  return { token = token, lease = moment_of('held', lease), claimed = claimed }
 end
 
-local function held_text(held)
-  return held and 'token=' .. held.token .. ' lease=' .. moment_text(held.lease)
+local function held_text(held, head)
+  if held then
+    local after = ''
+    if held.claimed and held.claimed ~= head.decided_at then
+      after = ' after=' .. number_text(held.claimed - head.decided_at)
+    end
+    return 'token=' .. held.token .. ' lease=' .. moment_text(held.lease) .. after
+  end
 end
 
 -- `format=1 branches=2 retention_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
@@ -617,6 +640,9 @@ end
 -- How the field begins of a record of so many branches, up to its retention.
 local plain_texts = {}
 
+-- A record of more branches takes the long way.
+local QUICK_MAX = 100
+
 local function plain_text(count)
   local text = plain_texts[count]
   if not text then
@@ -634,6 +660,12 @@ local function plain_retention(text, count)
   if text and string.sub(text, 1, #plain) == plain then
     return string.match(text, '^%d+$', #plain + 1)
   end
+end
+
+-- How many branches a record has that begins so, if a short way may take so many.
+local function plain_count(text)
+  local count = tonumber(string.match(text or '', '^' .. PLAIN .. '(%d%d?%d?) '))
+  return count and count > 0 and count <= QUICK_MAX and count or nil
 end
 
 -- `2099-11-21T05:10:00.250Z by shop-1`
@@ -674,18 +706,29 @@ local function parse_until(head)
   end
 end
 
--- Whether a short way must not take the record: it has a key, a message, or a branch that stands otherwise
--- than registered and, once it is decided, held or ended by its first claim.
+-- Whether a short way must not take the record: it has a key, or a branch that stands otherwise than registered and,
+-- once it is decided, held or ended by its first claim as its siblings, or waiting for it with the message that the
+-- decision rang; or it has another message.
 local function is_marked(head)
-  local marked = head.key ~= nil or next(head.bells) ~= nil
+  local marked, waiting = head.key ~= nil, {}
   for _, branch in ipairs(head.branches) do
     local plain = branch.state == 'trying'
-    if head.decision == 'cancel' then
+    if head.decision then
       plain = first_claim(branch, head)
-    elseif head.decision then
-      plain = first_claim(branch, head) and not branch_text(branch, '.state', head)
+      if OPENED[branch.state] and branch.epoch == 0 and branch.attempts == 0 then
+        plain, waiting[branch.participant] = true, true
+      end
+    end
+    if head.decision == 'confirm' then
+      plain = plain and not branch_text(branch, '.state', head)
     end
     marked = marked or not plain or branch_text(branch, '.wait', head) ~= nil
+  end
+  for name in pairs(waiting) do
+    marked = marked or not head.bells[name]
+  end
+  for name, bell in pairs(head.bells) do
+    marked = marked or not waiting[name] or not is_first_bell(bell, head)
   end
   return marked
 end
@@ -704,11 +747,14 @@ local function sorted_names(set)
   return names
 end
 
-local function bells_text(bells)
+local function bells_text(head)
   local parts = {}
-  for place, name in ipairs(sorted_names(bells)) do
-    local bell = bells[name]
-    local words = ' rung=' .. bell.count .. ' again=' .. moment_text(bell.again) .. ' entry=' .. bell.entry
+  for place, name in ipairs(sorted_names(head.bells)) do
+    local bell = head.bells[name]
+    local words = ' ' .. bell.entry
+    if not is_first_bell(bell, head) then
+      words = ' rung=' .. bell.count .. ' again=' .. moment_text(bell.again) .. ' entry=' .. bell.entry
+    end
     parts[place] = name .. words
   end
   if #parts > 0 then
@@ -790,7 +836,7 @@ local function load()
   head.ended_at = head.ended and moment_of('ended', head.ended)
   parse_until(head)
   if head.held then
-    head.held = parse_held(head.held)
+    head.held = parse_held(head.held, head)
   end
   local fields = {}
   for place = 1, count do
@@ -814,7 +860,7 @@ local function load()
   end
   check_branches(head, branches)
   head.branches = branches
-  head.bells = parse_bells(head.bells or '')
+  head.bells = parse_bells(head.bells or '', head)
   return head
 end
 
@@ -824,8 +870,8 @@ local function texts(head)
   local fields = {
     record = record_text(head), name = head.name, key = head.key, state = head.state,
     begun = begun_text(head.begun_at, head.initiator), decided = decided_text(head),
-    ended = head.ended_at and moment_text(head.ended_at), bells = bells_text(head.bells),
-    held = held_text(head.held),
+    ended = head.ended_at and moment_text(head.ended_at), bells = bells_text(head),
+    held = held_text(head.held, head),
   }
   if not head.ended_at then
     fields['until'] = until_text(head.lease_until, head.deadline_at)
@@ -951,15 +997,15 @@ end
 
 -- What the steps of a call that go the short way do together: one command costs much less than one for each.
 
--- Timers they set, each a time and a gid, and gids of those they removed.
-local timers_set, timers_removed
+-- Timers they set, and those they set if that is earlier, each a time and a gid; and gids of those they removed.
+local timers_set, timers_earlier, timers_removed
 
 -- The place of the first transaction among the keys; whether none of them had a record when that was asked first;
 -- and those of which a step has made one since, or may have.
 local first_transaction, all_new, born
 
 local function begin_batch(first)
-  timers_set, timers_removed = {}, {}
+  timers_set, timers_earlier, timers_removed = {}, {}, {}
   first_transaction, all_new, born = first, nil, {}
 end
 
@@ -967,6 +1013,10 @@ local function write_timers()
   if timers_set[1] then
     redis.call('ZADD', DUE, unpack(timers_set))
     timers_set = {}
+  end
+  if timers_earlier[1] then
+    redis.call('ZADD', DUE, 'LT', unpack(timers_earlier))
+    timers_earlier = {}
   end
   if timers_removed[1] then
     redis.call('ZREM', DUE, unpack(timers_removed))
@@ -983,9 +1033,6 @@ end
 
 -- Keys found to be of a type; nobody else changes one while the call lasts.
 local typed
-
--- A record of more branches takes the long way.
-local QUICK_MAX = 100
 
 -- The fields of a kind: those of the head, then for each of `count` branches those of its parts, and the one
 -- of a branch beyond them if the kind asks for it. Each list is made once.
@@ -1007,6 +1054,25 @@ local function fields_of(kind, count)
     kind[count] = list
   end
   return list
+end
+
+-- How many branches records have of late: most of those that come together have as many.
+local usual = 2
+
+-- What a record without marks holds in the fields of a kind, and how many branches it has. The last field is that of
+-- a branch beyond them.
+local function read_plain(kind)
+  for _ = 1, 2 do
+    local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, usual)))
+    if found.err or plain_retention(found[1], usual) then
+      return not found.err and not found[#fields_of(kind, usual)] and found, usual
+    end
+    local count = plain_count(found[1])
+    if not count or count == usual then
+      return nil
+    end
+    usual = count
+  end
 end
 
 local function has_type(kind, key)
@@ -1044,6 +1110,25 @@ local function write_messages()
   end
   for name, queue in pairs(rung) do
     record.bells[name].entry = redis.call('XADD', queue, '*', 'gid', GID)
+  end
+end
+
+-- Messages that claims of this call removed, by queue. They go together at its end, which costs less.
+local removed
+
+local function remove_message(queue, entry)
+  local entries = removed[queue]
+  if not entries then
+    entries = {}
+    removed[queue] = entries
+  end
+  entries[#entries + 1] = entry
+end
+
+local function remove_messages()
+  for queue, entries in pairs(removed) do
+    redis.call('XACK', queue, GROUP, unpack(entries))
+    redis.call('XDEL', queue, unpack(entries))
   end
 end
 
@@ -1104,9 +1189,9 @@ local function entries_of()
   return entries
 end
 
--- Adds the latest of these entries; nothing if that cannot be.
-local function push_entries(history, entries)
-  local length = redis.pcall('RPUSH', history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
+-- Adds these entries; nothing if that cannot be.
+local function push(history, ...)
+  local length = redis.pcall('RPUSH', history, ...)
   if type(length) == 'table' then
     return false
   end
@@ -1124,7 +1209,7 @@ local function begin_quick(said, expires)
   end
   if said then
     local history, entry = TAG .. 'history:' .. GID, moment_text(now) .. ' ' .. said
-    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push_entries(history, { entry }) then
+    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push(history, entry) then
       return false
     end
     if expires then
@@ -1140,7 +1225,8 @@ local function find_history()
 end
 
 local function keep_notes(history, ended_at, expires)
-  push_entries(history, entries_of())
+  local entries = entries_of()
+  push(history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
   if ended_at then
     redis.call('PEXPIREAT', history, expires)
   elseif before.ended_at then
@@ -1156,8 +1242,6 @@ end
 
 -- Rules that several operations share; `tcc_core::machine` says the same in Rust, and numbers are the
 -- rules' in DESIGN.md §3.
-
-local BELL_BASE, BELL_CAP = 1000, 60000
 
 -- What a step answers that went the short way: the caller knows the rest.
 local QUICK = 1
@@ -1402,7 +1486,7 @@ local function make_decision(direction, reason, by, inline)
   settle()
 end
 
-do
+OPERATIONS.begin = (function()
 local quick, leave
 -- Begins a transaction in a call of its own. Same key, same answer (rule 15).
 
@@ -1454,9 +1538,9 @@ local function operate()
   return { 'ok', 'new' }
 end
 
-OPERATIONS.begin = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.register = (function()
 local quick, leave
 -- Registers branches before their tries run, all or none (rules 3 and 6a).
 
@@ -1558,7 +1642,9 @@ local function quick()
   end
   local said = HISTORY_MAX > 0 and 'begun by ' .. initiator
   for place = 1, said and count or 0 do
-    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. string.match(set[4 * place - 2], '^%S+')
+    local line = set[4 * place - 2]
+    local action = string.sub(line, 1, string.find(line, ' ', 1, true) - 1)
+    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. action
   end
   if bytes > bytes_max or not begin_quick(said) then
     return nil
@@ -1595,9 +1681,9 @@ local function operate()
   return { 'ok', answers }
 end
 
-OPERATIONS.register = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.report = (function()
 local quick, leave
 -- Records what tries came to, whenever it becomes known (rule 6c).
 
@@ -1613,9 +1699,9 @@ local function operate()
   return { 'ok', answers }
 end
 
-OPERATIONS.report = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.decide = (function()
 local quick, leave
 -- Decides, once (rules 1, 4, 6c and 7).
 
@@ -1676,7 +1762,7 @@ local function said_claimed(count)
 end
 
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
-local function quick()
+local function drive_all()
   local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
   if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
     return nil
@@ -1718,6 +1804,77 @@ local function quick()
     redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
   end
   return QUICK
+end
+
+local WATCHED_TO_RING = { head = 'record state until begun', parts = { '' } }
+
+-- The participants of all branches, in order, and their queues.
+local function find_rung(found, count)
+  local names, queues = {}, {}
+  for place = 1, count do
+    local name = string.match(found[4 + place] or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local queue = name and TAG .. 'ready:' .. name
+    if not queue or not declared[queue] or not has_type('stream', queue) then
+      return nil
+    end
+    if not queues[name] then
+      names[#names + 1], queues[name] = name, queue
+    end
+  end
+  table.sort(names)
+  return names, queues
+end
+
+-- The same of branches that the caller does not drive: their participants are rung for.
+local function drive_none()
+  local direction, reason, by, create, token, count, all = unpack(ARGV, taken + 1, taken + 7)
+  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL or count == 0 or count > QUICK_MAX then
+    return nil
+  end
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED_TO_RING, count)))
+  if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
+    return nil
+  end
+  local until_lease, until_deadline = find_limits(found[3])
+  local at_text = moment_text(now)
+  if not until_lease or until_deadline <= at_text then
+    return nil
+  end
+  local decided = at_text .. ' confirm ' .. reason
+  local begun_by, decided_by = string.sub(found[4] or '', 25), ' by ' .. by
+  if begun_by ~= decided_by then
+    if not string.find(begun_by, '^ by [%w._-]+$') then
+      return nil
+    end
+    decided = decided .. decided_by
+  end
+  local names, queues = find_rung(found, count)
+  if not names then
+    return nil
+  end
+  local fields = fields_of(WRITTEN, count)
+  for place = 1, count do
+    set[2 * place - 1], set[2 * place] = fields[place], ARGV[taken + 7 + place]
+  end
+  if not begin_quick(HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by) then
+    return nil
+  end
+  for place, name in ipairs(names) do
+    names[place] = name .. ' ' .. redis.call('XADD', queues[name], '*', 'gid', GID)
+  end
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'bells', table.concat(names, '; '),
+    unpack(set, 1, 2 * count))
+  -- When they are rung for again; the timer stands at one of these already, or before.
+  local again = moment_text(now + BELL_BASE)
+  if until_lease > again and until_deadline > again then
+    timers_earlier[#timers_earlier + 1] = number_text(now + BELL_BASE)
+    timers_earlier[#timers_earlier + 1] = GID
+  end
+  return QUICK
+end
+
+function quick()
+  return drive_all() or drive_none()
 end
 
 local function take_inline()
@@ -1784,17 +1941,135 @@ local function operate()
   }
 end
 
-OPERATIONS.decide = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.claim = (function()
 local quick, leave
--- Takes a participant's open, due and unleased branches, and its message (rules 10 and 11).
+-- Takes the open, due and unleased branches of participants, and their messages (rules 10 and 11).
+
+local WATCHED = {
+  head = 'record state name decided held bells', parts = { '', '.state', '.arguments', '.result' }, beyond = true,
+}
+-- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
+local WAITING = {
+  confirming = { [false] = 'confirming succeeded' },
+  cancelling = {
+    ['cancelling succeeded'] = 'cancelling succeeded', ['cancelling refused'] = 'cancelling refused',
+    ['cancelling unknown'] = 'cancelling unknown',
+  },
+}
+
+-- The queues of the participants that the step names from this place on.
+local function find_queues_from(at)
+  local queues = {}
+  for place = at + 1, at + ARGV[at] do
+    local queue = TAG .. 'ready:' .. ARGV[place]
+    if not declared[queue] or not has_type('stream', queue) then
+      return nil
+    end
+    queues[ARGV[place]] = queue
+  end
+  return queues
+end
+
+-- The messages by participant, if they are of participants that the step names and were rung for once.
+local function find_bells(text, queues)
+  local entries, length = {}, -2
+  for name, entry in string.gmatch(text, '([%w._-]+) (%d+-%d+)') do
+    length = length + #name + #entry + 3
+    if not queues[name] then
+      return nil
+    end
+    entries[name] = entry
+  end
+  return length == #text and entries
+end
+
+-- A payload that stands after its seal, if it is what was sealed.
+local function sealed_result(text)
+  local seal, payload = string.match(text or '', '^(%S+) (.*)$')
+  return seal and seal_of(payload, '') == seal and payload
+end
+
+-- Whether a branch's line ends with the seal of these arguments.
+local function seals_arguments(head, arguments)
+  local tail = ' arguments=' .. #arguments .. ':'
+  local words = string.sub(head, 1, -9 - #tail)
+  return head == words .. tail .. string.sub(redis.sha1hex(words .. '\n' .. arguments), 1, 8)
+end
+
+-- All branches of the record wait as the decision left them, and are the participants', whose messages stand. What is
+-- answered is read by the caller: a branch's line, how it stood, and its payloads.
+local function quick()
+  local token, lease_ms, except = unpack(ARGV, taken + 1, taken + 3)
+  local queues = except == 0 and lease_ms >= BELL_BASE and find_queues_from(taken + 4)
+  local found, count
+  if queues then
+    found, count = read_plain(WATCHED)
+  end
+  local waiting = found and not found[5] and WAITING[found[2]]
+  if not waiting then
+    return nil
+  end
+  local _, state, name, decided, _, bells = unpack(found, 1, 6)
+  local at, direction, reason = string.match(decided or '', '^(%S+) (%l+) ([%l_]+)')
+  local at_text = moment_text(now)
+  -- Moments of one length sort as they follow each other.
+  if direction ~= DIRECTION[state] or not REASONS[reason] or #at ~= #at_text or at > at_text then
+    return nil
+  end
+  local entries = find_bells(bells or '', queues)
+  if not entries or not string.find(name or '', NAME) then
+    return nil
+  end
+  local held = 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
+  if HISTORY_MAX > 0 and at ~= at_text then
+    held = held .. ' after=' .. number_text(now - moment_of('decided', at))
+  end
+  local set, drives, said, fields = { 'held', held }, {}, {}, fields_of(WATCHED, count)
+  for place = 1, count do
+    local part = 4 * place + 2
+    local head, text, arguments, result = unpack(found, part + 1, part + 4)
+    local participant = string.match(head or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local stands = waiting[text]
+    if not stands or not entries[participant] or not arguments or not seals_arguments(head, arguments) then
+      return nil
+    end
+    local payload = ''
+    if stands == 'confirming succeeded' or stands == 'cancelling succeeded' then
+      payload = sealed_result(result)
+    end
+    if not payload or payload == '' and result then
+      return nil
+    end
+    if text then
+      set[#set + 1], set[#set + 2] = fields[part + 2], text .. ' held'
+    end
+    drives[place] = { place, head, stands, arguments, payload }
+    if HISTORY_MAX > 0 then
+      said[place] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
+    end
+  end
+  if not begin_quick(said[1] and table.concat(said, '; ')) then
+    return nil
+  end
+  redis.call('HDEL', TX, 'bells')
+  redis.call('HSET', TX, unpack(set))
+  for participant, entry in pairs(entries) do
+    remove_message(queues[participant], entry)
+  end
+  return { 'quick', drives, direction, reason, name }
+end
 
 local function operate()
-  local participant, token, lease_ms = take(), take(), take_number()
+  local token, lease_ms = take(), take_number()
   local except = {}
   for _, action in ipairs(take_list(take)) do
     except[action] = true
+  end
+  local participants, theirs = take_list(take), {}
+  for _, participant in ipairs(participants) do
+    theirs[participant] = true
   end
   if not record then
     refuse('not_found')
@@ -1805,13 +2080,13 @@ local function operate()
   -- A repetition takes no more than the first sending did, and leaves what was rung since (rule 14).
   local repeated = false
   for _, branch in ipairs(record.branches) do
-    repeated = repeated or branch.participant == participant and branch.token == token
+    repeated = repeated or theirs[branch.participant] and branch.token == token
   end
-  local drives, left = {}, false
+  local drives, left = {}, {}
   for _, branch in ipairs(record.branches) do
-    local takes = branch.participant == participant and is_drivable(branch)
+    local takes = theirs[branch.participant] and is_drivable(branch)
     if takes and except[branch.action] then
-      takes, left = false, true
+      takes, left[branch.participant] = false, true
     elseif repeated then
       takes = takes and branch.token == token and leased_until(branch)
     else
@@ -1826,8 +2101,10 @@ local function operate()
   end
   if not repeated then
     -- The message goes on standing for what is paused, so that it is rung in growing intervals.
-    if not left then
-      hush(participant)
+    for _, participant in ipairs(participants) do
+      if not left[participant] then
+        hush(participant)
+      end
     end
     -- Without its message, a branch that was not taken may be due before the timer says so.
     local at = due_at()
@@ -1838,9 +2115,9 @@ local function operate()
   return { 'ok', drives, record.decision, record.reason }
 end
 
-OPERATIONS.claim = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.renew = (function()
 local quick, leave
 -- Prolongs claims that still stand (rule 11).
 
@@ -1868,9 +2145,9 @@ local function operate()
   return { 'ok', answers }
 end
 
-OPERATIONS.renew = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.keep_alive = (function()
 local quick, leave
 -- Prolongs the initiator's lease while nothing is decided (rule 12).
 
@@ -1886,9 +2163,9 @@ local function operate()
   return { 'ok', '' }
 end
 
-OPERATIONS.keep_alive = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.close = (function()
 local quick, leave
 -- Closes epochs, each once (rule 11), every branch on its own (rule 9).
 
@@ -2003,8 +2280,8 @@ end
 
 -- In a confirming record without marks it goes without saying how its branches stand.
 local WATCHED = {
-  confirm = { head = 'record state decided', parts = {}, beyond = true },
-  cancel = { head = 'record state decided', parts = { '.state' }, beyond = true },
+  confirm = { head = 'record state decided held', parts = {}, beyond = true },
+  cancel = { head = 'record state decided held', parts = { '.state' }, beyond = true },
 }
 local WRITTEN = { head = '', parts = { '.state' } }
 local GONE = { head = 'until held', parts = { '.arguments', '.result' } }
@@ -2043,13 +2320,13 @@ local function quick()
   local was, decided = found[2], found[3]
   local retention = not found.err and plain_retention(found[1], count)
   local held_by_seen = HELD[was]
-  if not retention or not held_by_seen or DIRECTION[was] ~= direction or found[#found] then
+  if not retention or not held_by_seen or DIRECTION[was] ~= direction or not found[4] or found[#found] then
     return nil
   end
   stamp = stamp + 1
   for at = taken + 4, taken + 2 + 2 * count, 2 do
     local place, held = ARGV[at], held_by_seen[ARGV[at + 1]]
-    if not held or place > count or stamps[place] == stamp or held ~= true and found[3 + place] ~= held then
+    if not held or place > count or stamps[place] == stamp or held ~= true and found[4 + place] ~= held then
       return nil
     end
     stamps[place] = stamp
@@ -2067,6 +2344,7 @@ local function quick()
   local said
   if HISTORY_MAX > 0 then
     local since = moment_of('decided', string.sub(decided or '', 1, 24))
+    since = since + (string.match(found[4], ' after=(%d+)$') or 0)
     said = table.concat(said_ended(state, count), ' after ' .. number_text(now - since) .. ' ms')
   end
   if not begin_quick(said, expires) then
@@ -2105,9 +2383,9 @@ local function operate()
   return { 'ok', record.state, answers }
 end
 
-OPERATIONS.close = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.sweep = (function()
 local quick, leave
 -- Does what a transaction's timer stands for, and sets the timer anew (rules 7, 8, 10 and 12).
 
@@ -2195,9 +2473,9 @@ local function operate()
   return { 'ok', reason, count, due_anew() or -1 }
 end
 
-OPERATIONS.sweep = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.redrive = (function()
 local quick, leave
 -- Sets parked branches going again, in the decision's direction.
 
@@ -2209,9 +2487,9 @@ local function operate()
   return { 'ok', #set_going(asked) }
 end
 
-OPERATIONS.redrive = { quick = quick, operate = operate, leave = leave }
-end
-do
+return { quick = quick, operate = operate, leave = leave }
+end)()
+OPERATIONS.operate = (function()
 local quick, leave
 -- Makes an operator's change, and keeps who made it and why.
 
@@ -2289,8 +2567,9 @@ local function operate()
   return CHANGES[change](by, why)
 end
 
-OPERATIONS.operate = { quick = quick, operate = operate, leave = leave }
-end
+return { quick = quick, operate = operate, leave = leave }
+end)()
+FUNCTIONS.run = (function()
 -- Runs the steps of the call one by one. Each writes what it did or nothing, and fails alone.
 
 local function check_types()
@@ -2395,7 +2674,7 @@ end
 local function run(keys, arguments)
   begin_call(keys, arguments)
   read_clock()
-  HISTORY_MAX, typed = take_number(), {}
+  HISTORY_MAX, typed, removed = take_number(), {}, {}
   local transactions = 5 + take_number()
   for at = 6, transactions do
     declared[KEYS[at]] = true
@@ -2414,10 +2693,14 @@ local function run(keys, arguments)
     end
   end
   write_timers()
+  remove_messages()
   keep_time()
   return answers
 end
 
+return run
+end)()
+FUNCTIONS.look = (function()
 -- What time it is, and which timers have run out, and when.
 
 local function look(keys, arguments)
@@ -2426,6 +2709,9 @@ local function look(keys, arguments)
   return { now, redis.call('ZRANGE', DUE, '-inf', now, 'BYSCORE', 'LIMIT', 0, take(), 'WITHSCORES') }
 end
 
+return look
+end)()
+FUNCTIONS.groups = (function()
 -- Creates the consumer group of each queue, from the first message on, where it is missing. Answers with
 -- the places of queues that are no streams.
 
@@ -2445,6 +2731,9 @@ local function groups(keys)
   return strange
 end
 
+return groups
+end)()
+FUNCTIONS.pause = (function()
 -- Pauses phase two of a participant or an action, or resumes it, and keeps who did and why. Answers with how many
 -- pauses it changed; nothing if there are as many as there may be.
 
@@ -2473,6 +2762,9 @@ local function pause(keys, arguments)
   return 1
 end
 
+return pause
+end)()
+FUNCTIONS.namespace = (function()
 -- Writes what the namespace is on its first start, and answers with what it is (rule 17).
 
 local function namespace(keys, arguments)
@@ -2483,6 +2775,9 @@ local function namespace(keys, arguments)
   return redis.call('HMGET', meta, 'schema', 'shards')
 end
 
+return namespace
+end)()
+FUNCTIONS.rehearse = (function()
 -- Tries every command the library uses, on a key of its own that is gone afterwards. Permissions are tried,
 -- not guessed (§5 "Preflight").
 
@@ -2542,10 +2837,12 @@ local function rehearse(keys)
   return { failed.command, failed.cause }
 end
 
-redis.register_function{ function_name = 'tcc_95a20c06940aabfe_begin', callback = run, flags = {  } }
-redis.register_function{ function_name = 'tcc_95a20c06940aabfe_finish', callback = run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_95a20c06940aabfe_look', callback = look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_95a20c06940aabfe_groups', callback = groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_95a20c06940aabfe_pause', callback = pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_95a20c06940aabfe_namespace', callback = namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_95a20c06940aabfe_rehearse', callback = rehearse, flags = { 'allow-oom' } }
+return rehearse
+end)()
+redis.register_function{ function_name = 'tcc_d464f071da374e4d_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_d464f071da374e4d_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_d464f071da374e4d_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_d464f071da374e4d_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_d464f071da374e4d_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_d464f071da374e4d_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_d464f071da374e4d_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
