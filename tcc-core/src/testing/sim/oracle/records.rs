@@ -28,7 +28,7 @@ pub(super) fn check(step: &Step<'_>, rung: &BTreeSet<Doorbell>) -> Result<(), St
             }
             current_epochs(step, before, after)?;
         }
-        None if after.begun_at >= after.deadline_at => {
+        None if after.begun_at >= after.deadline_at && after.ended_at != Some(after.begun_at) => {
             return Err(format!("{gid} was begun after its deadline (rule 3)"));
         }
         None => {}
@@ -195,9 +195,9 @@ fn one_way(gid: &Gid, before: &Record, after: &Record) -> Result<(), String> {
     }
     let same = (&before.name, &before.key, &before.initiator, before.retention_ms)
         == (&after.name, &after.key, &after.initiator, after.retention_ms);
-    // What has ended waits for nothing, so that its deadline is gone.
-    let deadline = if after.ended_at == before.ended_at { before.deadline_at } else { after.deadline_at };
-    if !same || after.deadline_at != deadline {
+    // What has ended waits for nothing, and its deadline is its end.
+    let ended_at = after.ended_at.filter(|_| after.ended_at != before.ended_at);
+    if !same || after.deadline_at != ended_at.unwrap_or(before.deadline_at) {
         return Err(format!("{gid}: what it was begun with changed"));
     }
     Ok(())
