@@ -144,7 +144,7 @@ end
 -- All branches of the record end with this call, each by the drive that holds it.
 local function quick()
   local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
-  if all ~= ALL or count > QUICK_MAX then
+  if all ~= ALL or count > QUICK_MAX or not WATCHED[direction] then
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))

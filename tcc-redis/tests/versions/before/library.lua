@@ -1,4 +1,4 @@
-#!lua name=tcc_d464f071da374e4d
+#!lua name=tcc_e140c63620a409aa
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -1732,6 +1732,7 @@ local function objection(heard, conflict, lost)
 end
 
 local WATCHED = { head = 'record state until begun', parts = {} }
+local WATCHED_TO_RING = { head = 'record state until begun', parts = { '' } }
 local WRITTEN = { head = '', parts = { '.result' } }
 -- What is written, filled anew by each step.
 local set = {}
@@ -1761,26 +1762,23 @@ local function said_claimed(count)
   return claimed_texts[count]
 end
 
--- A commit before the deadline whose branches all succeeded, and are driven by the caller.
-local function drive_all()
-  local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
-  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
-    return nil
-  end
+-- What an undecided record without marks holds in the fields of this kind, and the decision as it is to be stored; if
+-- it may be confirmed now.
+local function read_undecided(kind, count, reason, by)
   if count == 0 or count > QUICK_MAX then
     return nil
   end
-  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED, count)))
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, count)))
   if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
     return nil
   end
-  local until_lease, until_deadline = find_limits(found[3])
-  local at_text, lease = moment_text(now), moment_text(now + lease_ms)
+  local lease, deadline = find_limits(found[3])
+  local at = moment_text(now)
   -- Moments of one length sort as they follow each other.
-  if not until_lease or until_deadline <= at_text then
+  if not lease or deadline <= at then
     return nil
   end
-  local decided = at_text .. ' confirm ' .. reason
+  local decided = at .. ' confirm ' .. reason
   local begun_by, decided_by = string.sub(found[4] or '', 25), ' by ' .. by
   if begun_by ~= decided_by then
     if not string.find(begun_by, '^ by [%w._-]+$') then
@@ -1788,25 +1786,46 @@ local function drive_all()
     end
     decided = decided .. decided_by
   end
+  -- Before both of these, no timer stands.
+  return found, decided, lease < deadline and lease or deadline
+end
+
+-- Fills in the results, which begin after this argument.
+local function take_results(at, count)
   local fields = fields_of(WRITTEN, count)
-  local results = taken + 10
   for place = 1, count do
-    set[2 * place - 1], set[2 * place] = fields[place], ARGV[results + place]
+    set[2 * place - 1], set[2 * place] = fields[place], ARGV[at + place]
+  end
+end
+
+-- Someone must look at it then, unless its timer stands there or before.
+local function look_at(millis, timer)
+  if timer > moment_text(millis) then
+    timers_earlier[#timers_earlier + 1] = number_text(millis)
+    timers_earlier[#timers_earlier + 1] = GID
+  end
+end
+
+-- A commit before the deadline whose branches all succeeded, and are driven by the caller.
+local function drive_all()
+  local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
+  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
+    return nil
+  end
+  local found, decided, timer = read_undecided(WATCHED, count, reason, by)
+  if not found then
+    return nil
   end
   local said = HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
   if not begin_quick(said) then
     return nil
   end
-  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', 'token=' .. token .. ' lease=' .. lease,
-    unpack(set, 1, 2 * count))
-  -- The timer stands at one of these already, or before.
-  if until_lease > lease and until_deadline > lease then
-    redis.call('ZADD', DUE, 'LT', number_text(now + lease_ms), GID)
-  end
+  take_results(taken + 10, count)
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided,
+    'held', 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms), unpack(set, 1, 2 * count))
+  look_at(now + lease_ms, timer)
   return QUICK
 end
-
-local WATCHED_TO_RING = { head = 'record state until begun', parts = { '' } }
 
 -- The participants of all branches, in order, and their queues.
 local function find_rung(found, count)
@@ -1828,48 +1847,25 @@ end
 -- The same of branches that the caller does not drive: their participants are rung for.
 local function drive_none()
   local direction, reason, by, create, token, count, all = unpack(ARGV, taken + 1, taken + 7)
-  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL or count == 0 or count > QUICK_MAX then
+  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL then
     return nil
   end
-  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED_TO_RING, count)))
-  if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
+  local found, decided, timer = read_undecided(WATCHED_TO_RING, count, reason, by)
+  if not found then
     return nil
-  end
-  local until_lease, until_deadline = find_limits(found[3])
-  local at_text = moment_text(now)
-  if not until_lease or until_deadline <= at_text then
-    return nil
-  end
-  local decided = at_text .. ' confirm ' .. reason
-  local begun_by, decided_by = string.sub(found[4] or '', 25), ' by ' .. by
-  if begun_by ~= decided_by then
-    if not string.find(begun_by, '^ by [%w._-]+$') then
-      return nil
-    end
-    decided = decided .. decided_by
   end
   local names, queues = find_rung(found, count)
-  if not names then
+  if not names or not begin_quick(HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by) then
     return nil
   end
-  local fields = fields_of(WRITTEN, count)
-  for place = 1, count do
-    set[2 * place - 1], set[2 * place] = fields[place], ARGV[taken + 7 + place]
-  end
-  if not begin_quick(HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by) then
-    return nil
-  end
+  take_results(taken + 7, count)
   for place, name in ipairs(names) do
     names[place] = name .. ' ' .. redis.call('XADD', queues[name], '*', 'gid', GID)
   end
   redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'bells', table.concat(names, '; '),
     unpack(set, 1, 2 * count))
-  -- When they are rung for again; the timer stands at one of these already, or before.
-  local again = moment_text(now + BELL_BASE)
-  if until_lease > again and until_deadline > again then
-    timers_earlier[#timers_earlier + 1] = number_text(now + BELL_BASE)
-    timers_earlier[#timers_earlier + 1] = GID
-  end
+  -- When they are rung for again.
+  look_at(now + BELL_BASE, timer)
   return QUICK
 end
 
@@ -2313,7 +2309,7 @@ end
 -- All branches of the record end with this call, each by the drive that holds it.
 local function quick()
   local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
-  if all ~= ALL or count > QUICK_MAX then
+  if all ~= ALL or count > QUICK_MAX or not WATCHED[direction] then
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
@@ -2839,10 +2835,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_d464f071da374e4d_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_d464f071da374e4d_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_d464f071da374e4d_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_d464f071da374e4d_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_d464f071da374e4d_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_d464f071da374e4d_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_d464f071da374e4d_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_e140c63620a409aa_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_e140c63620a409aa_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_e140c63620a409aa_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_e140c63620a409aa_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_e140c63620a409aa_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_e140c63620a409aa_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_e140c63620a409aa_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
