@@ -27,12 +27,19 @@ pub(crate) struct Request {
 
 /// Texts and numbers one after the other, as MessagePack: one argument of a call costs Redis as much as some hundred
 /// bytes, and a step has some twenty.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Arguments {
     bytes: Vec<u8>,
     count: usize,
     /// What was written last by its [`Display`].
     text: String,
+}
+
+impl Default for Arguments {
+    /// None, and room for those of most operations.
+    fn default() -> Self {
+        Self { bytes: Vec::with_capacity(256), count: 0, text: String::with_capacity(64) }
+    }
 }
 
 impl Arguments {
@@ -46,6 +53,17 @@ impl Arguments {
 
     fn push_text(&mut self, text: &str) {
         let _ = rmp::encode::write_str(&mut self.bytes, text);
+        self.count += 1;
+    }
+
+    /// What `before` writes, and a text, as one.
+    fn push_before(&mut self, before: impl Display, text: &str) {
+        self.text.clear();
+        let _ = write!(self.text, "{before}");
+        let length = u32::try_from(self.text.len() + text.len()).unwrap_or(u32::MAX);
+        let _ = rmp::encode::write_str_len(&mut self.bytes, length);
+        self.bytes.extend_from_slice(self.text.as_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
         self.count += 1;
     }
 
@@ -328,7 +346,7 @@ impl Request {
 
     /// A result after its seal, as it is to be stored.
     fn result(&mut self, result: &Payload) {
-        self.text(format_args!("{} {}", Seal::of(result), result.as_str()));
+        self.arguments.push_before(format_args!("{} ", Seal::of(result)), result.as_str());
     }
 
     fn inline(&mut self, inline: Option<&InlineClaim>, heard: &[Heard]) -> Encoded {
