@@ -172,16 +172,21 @@ async fn the_trace_of_a_try_stands_in_its_branch_and_nothing_where_there_is_none
 
 #[tokio::test]
 async fn messages_stand_in_the_order_of_names() {
-    let mut scene = Scene::new(History::off()).await;
-    let store = scene.store.clone();
-    let story = Story::new(&store, 1);
     let actions = ["m.x@1", "d.x@1", "z.x@1", "a.x@1", "k.x@1", "q.x@1", "f.x@1"];
-    story.register(&actions).await;
-    let heard: Vec<_> = (1..=actions.len()).map(|place| (place, None)).collect();
-    story.decide(Direction::Cancel, &heard, &[]).await;
-    let fields = scene.fields(&story.gid).await;
-    let names: Vec<&str> = fields["bells"].split("; ").filter_map(|bell| bell.split(' ').next()).collect();
-    assert_eq!(names, ["a", "d", "f", "k", "m", "q", "z"]);
+    for (direction, known) in [(Direction::Cancel, None), (Direction::Confirm, Some(succeeded()))] {
+        let mut scene = Scene::new(History::off()).await;
+        let store = scene.store.clone();
+        let story = Story::new(&store, 1);
+        story.register(&actions).await;
+        let heard: Vec<_> = (1..=actions.len()).map(|place| (place, known.clone())).collect();
+        story.decide(direction, &heard, &[]).await;
+        let fields = scene.fields(&story.gid).await;
+        let names: Vec<&str> =
+            fields["bells"].split("; ").filter_map(|bell| bell.split(' ').next()).collect();
+        assert_eq!(names, ["a", "d", "f", "k", "m", "q", "z"]);
+        let is_short = store.short_ways().contains_key("decide");
+        assert_eq!(is_short, direction == Direction::Confirm, "a commit goes the short way");
+    }
 }
 
 #[tokio::test]
