@@ -30,7 +30,7 @@ use crate::{
     keys::{GROUP, NODES},
     operator::NODES_MAX,
     scripts::Function,
-    trouble::store_error,
+    trouble::{first, store_error},
 };
 
 /// How long one read waits for messages.
@@ -195,7 +195,7 @@ impl Reader {
                     }
                 }
                 // A group or a queue was deleted, or replaced by something else.
-                Err(error) if matches!(error.code(), Some("NOGROUP" | "WRONGTYPE" | "UNBLOCKED")) => {
+                Err(error) if matches!(first(&error).code(), Some("NOGROUP" | "WRONGTYPE" | "UNBLOCKED")) => {
                     queues = self.ensure_groups(&mut connection).await?;
                     which = Which::pending(&self.queues);
                     sleep(PAUSE.0).await;

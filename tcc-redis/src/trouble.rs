@@ -10,7 +10,7 @@ pub(crate) fn store_error(error: RedisError) -> StoreError {
 }
 
 /// What went wrong first: the error of a pipeline has no code, and its answers have.
-fn first(error: &RedisError) -> RedisError {
+pub(crate) fn first(error: &RedisError) -> RedisError {
     let answers = error.clone().into_server_errors();
     answers.and_then(|answers| Some(answers.first()?.1.clone().into())).unwrap_or_else(|| error.clone())
 }

@@ -287,6 +287,39 @@ async fn history_tells_what_happened() {
 }
 
 #[tokio::test]
+async fn history_tells_of_queued_work_that_went_the_short_way() {
+    for later in [0, 20] {
+        let scene = Scene::new(History::default()).await;
+        let story = Story::new(&scene.store, 1);
+        story.register(&[STOCK]).await;
+        story.decide(Direction::Confirm, &[(1, Some(succeeded()))], &[]).await;
+        scene.wait(later);
+        let drives = story.claim("stock", 9).await;
+        scene.wait(7);
+        story.finish(&drives).await;
+        let short = scene.store.short_ways();
+        assert_eq!(
+            short.keys().copied().collect::<Vec<_>>(),
+            ["claim", "close", "decide", "register"],
+            "all went the short way"
+        );
+        let history = scene.store.inspect().history(&story.gid).await.expect("the history");
+        let lines: Vec<&str> = history.iter().skip(2).map(|line| &line[20..]).collect();
+        let (claimed, ended) = (format!("{later:03}Z"), format!("{:03}Z", later + 7));
+        assert_eq!(
+            lines,
+            [
+                "000Z try of 01 succeeded".to_owned(),
+                "000Z decided confirm because committed by shop-1".to_owned(),
+                format!("{claimed} claimed 01 confirm attempt 1"),
+                format!("{ended} confirmed 01 after 7 ms"),
+                format!("{ended} ended confirmed"),
+            ]
+        );
+    }
+}
+
+#[tokio::test]
 async fn history_tells_of_a_late_outcome() {
     let scene = Scene::new(History::latest(2)).await;
     let story = Story::new(&scene.store, 1);
