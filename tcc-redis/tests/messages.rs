@@ -298,17 +298,24 @@ async fn what_a_dead_reader_took_is_removed_and_not_delivered_again() {
 
 #[tokio::test]
 async fn a_claim_removes_its_message_from_whoever_took_it() {
-    let server = Server::volatile().await;
-    let store = store(&server.url()).await;
-    let mut raw = server.raw().await;
-    ring(&store, 1).await;
-    let _: String = ask(&mut raw, &["XGROUP", "CREATE", QUEUE, "workers", "0"]).await;
-    let _: redis::Value =
-        ask(&mut raw, &["XREADGROUP", "GROUP", "workers", "slow", "STREAMS", QUEUE, ">"]).await;
-    assert_eq!(Story::new(&store, 1).claim("stock", 5).await.len(), 1);
-    let pending: Vec<redis::Value> = ask(&mut raw, &["XPENDING", QUEUE, "workers", "-", "+", "10"]).await;
-    assert!(pending.is_empty());
-    assert_eq!(length(&mut raw).await, 0);
+    for is_looked_at in [false, true] {
+        let server = Server::volatile().await;
+        let store = store(&server.url()).await;
+        let mut raw = server.raw().await;
+        ring(&store, 1).await;
+        let story = Story::new(&store, 1);
+        if is_looked_at {
+            story.sweep().await.expect("a sweep").result.expect("an answer");
+        }
+        let _: String = ask(&mut raw, &["XGROUP", "CREATE", QUEUE, "workers", "0"]).await;
+        let _: redis::Value =
+            ask(&mut raw, &["XREADGROUP", "GROUP", "workers", "slow", "STREAMS", QUEUE, ">"]).await;
+        assert_eq!(story.claim("stock", 5).await.len(), 1);
+        let pending: Vec<redis::Value> = ask(&mut raw, &["XPENDING", QUEUE, "workers", "-", "+", "10"]).await;
+        assert!(pending.is_empty());
+        assert_eq!(length(&mut raw).await, 0);
+        assert_eq!(store.short_ways().contains_key("claim"), !is_looked_at, "the long way does the same");
+    }
 }
 
 /// A decision rings for several participants at once: their messages come together and one after the other, so that
