@@ -86,7 +86,9 @@ pub(crate) struct Scene {
 impl Scene {
     pub(crate) async fn new() -> Self {
         let server = Server::volatile().await;
-        let store = RedisStore::builder(server.url()).durability(Durability::Volatile).connect().await;
+        // Many of these begin at once, on machines that have other work.
+        let store = RedisStore::builder(server.url()).durability(Durability::Volatile);
+        let store = store.call_timeout(Duration::from_secs(20)).connect().await;
         let ctl = Ctl::new(server.url());
         Self { store: store.expect("a store"), server, ctl }
     }
