@@ -107,7 +107,7 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
     let shown = |fields: &BTreeMap<String, String>, name: &str| fields.get(name).cloned().unwrap_or_default();
     assert_eq!(
         ["record", "01.state", "02.state", "decided"].map(|name| shown(&fields, name)),
-        ["format=1 branches=2 retention_ms=3600000 marked", "", "refused refused", ""]
+        ["format=1 branches=2 keep_ms=3600000 marked", "", "refused refused", ""]
     );
     scene.wait(1_000);
     story.sweep().await.expect("a sweep").result.expect("an answer");
@@ -115,7 +115,7 @@ async fn a_record_says_who_else_decided_and_how_it_ended() {
     assert_eq!(
         ["record", "01.state", "02.state", "decided", "held"].map(|name| shown(&fields, name)),
         [
-            "format=1 branches=2 retention_ms=3600000 looked",
+            "format=1 branches=2 keep_ms=3600000 looked",
             "cancelling unknown",
             "cancelling refused",
             "2099-11-21T05:10:01.000Z cancel initiator_lost by sweeper",

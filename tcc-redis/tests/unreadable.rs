@@ -62,8 +62,8 @@ const TO_TRYING: &[(Harm, &str)] = &[
     (Delete("record"), "record"),
     (Set("name", "with space"), "name"),
     (Delete("name"), "name"),
-    (Replace("record", "retention_ms=", "retention_ms=1h"), "record"),
-    (Replace("record", "retention_ms=", ""), "record"),
+    (Replace("record", "keep_ms=", "keep_ms=1h"), "record"),
+    (Replace("record", "keep_ms=", ""), "record"),
     (Replace("record", "branches=3", "branches=three"), "record"),
     (Replace("record", "branches=3", "branches=100000"), "record"),
     (Replace("record", "branches=3 ", ""), "record"),
@@ -526,8 +526,8 @@ const TO_CLOSE: &[Harm] = &[
     Set("state", "cancelling"),
     Replace("record", "branches=2", "branches=3"),
     Replace("record", "branches=2", "branches=1"),
-    Replace("record", "retention_ms=", "retention_ms=1h"),
-    Replace("record", "retention_ms=", ""),
+    Replace("record", "keep_ms=", "keep_ms=1h"),
+    Replace("record", "keep_ms=", ""),
     Set("03", "mail.book@1"),
 ];
 

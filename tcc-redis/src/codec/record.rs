@@ -113,7 +113,7 @@ impl Head {
     }
 }
 
-/// How many branches there are, and the retention: `format=1 branches=2 retention_ms=86400000`, and marks for the
+/// How many branches there are, and the retention: `format=1 branches=2 keep_ms=86400000`, and marks for the
 /// functions, ` looked marked`.
 pub(crate) fn numbers(text: &str) -> Result<(u16, u64), Unreadable> {
     let Some(rest) = text.strip_prefix(&format!("format={FORMAT} branches=")) else {
@@ -121,7 +121,7 @@ pub(crate) fn numbers(text: &str) -> Result<(u16, u64), Unreadable> {
     };
     let rest = rest.strip_suffix(" marked").unwrap_or(rest);
     let rest = rest.strip_suffix(" looked").unwrap_or(rest);
-    let numbers = rest.split_once(" retention_ms=");
+    let numbers = rest.split_once(" keep_ms=");
     numbers
         .and_then(|(count, retention)| Some((count.parse().ok()?, retention.parse().ok()?)))
         .ok_or_else(|| Unreadable::new("record", "no numbers"))

@@ -94,7 +94,7 @@ local function held_text(held, head)
   end
 end
 
--- `format=1 branches=2 retention_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
+-- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
 -- where it has what a short way does not look for.
 local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
 local PLAIN = 'format=' .. FORMAT .. ' branches='
@@ -106,7 +106,7 @@ local function parse_record(head)
     unreadable('record', 'another version')
   end
   -- Five digits bound every loop over branches.
-  local count, retention, marks = string.match(text, '^(%d%d?%d?%d?%d?) retention_ms=(%d+)(.*)$', #PLAIN + 1)
+  local count, retention, marks = string.match(text, '^(%d%d?%d?%d?%d?) keep_ms=(%d+)(.*)$', #PLAIN + 1)
   if not count or not MARKS[marks] then
     unreadable('record', 'no numbers')
   end
@@ -123,7 +123,7 @@ local QUICK_MAX = 100
 local function plain_text(count)
   local text = plain_texts[count]
   if not text then
-    text = PLAIN .. number_text(count) .. ' retention_ms='
+    text = PLAIN .. number_text(count) .. ' keep_ms='
     if count <= 100 then
       plain_texts[count] = text
     end

@@ -1,4 +1,4 @@
-#!lua name=tcc_e140c63620a409aa
+#!lua name=tcc_9d39ce6467086f51
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -617,7 +617,7 @@ local function held_text(held, head)
   end
 end
 
--- `format=1 branches=2 retention_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
+-- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
 -- where it has what a short way does not look for.
 local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
 local PLAIN = 'format=' .. FORMAT .. ' branches='
@@ -629,7 +629,7 @@ local function parse_record(head)
     unreadable('record', 'another version')
   end
   -- Five digits bound every loop over branches.
-  local count, retention, marks = string.match(text, '^(%d%d?%d?%d?%d?) retention_ms=(%d+)(.*)$', #PLAIN + 1)
+  local count, retention, marks = string.match(text, '^(%d%d?%d?%d?%d?) keep_ms=(%d+)(.*)$', #PLAIN + 1)
   if not count or not MARKS[marks] then
     unreadable('record', 'no numbers')
   end
@@ -646,7 +646,7 @@ local QUICK_MAX = 100
 local function plain_text(count)
   local text = plain_texts[count]
   if not text then
-    text = PLAIN .. number_text(count) .. ' retention_ms='
+    text = PLAIN .. number_text(count) .. ' keep_ms='
     if count <= 100 then
       plain_texts[count] = text
     end
@@ -2835,10 +2835,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_e140c63620a409aa_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_e140c63620a409aa_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_e140c63620a409aa_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_e140c63620a409aa_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_e140c63620a409aa_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_e140c63620a409aa_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_e140c63620a409aa_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_9d39ce6467086f51_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_9d39ce6467086f51_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_9d39ce6467086f51_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_9d39ce6467086f51_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_9d39ce6467086f51_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_9d39ce6467086f51_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_9d39ce6467086f51_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
