@@ -29,8 +29,9 @@ use crate::{
 /// A call of an action, to be awaited.
 ///
 /// Awaiting it registers the branch, durably, and then runs try for as long as the action's timeout and the
-/// transaction's deadline allow: it begins where it is awaited, and goes on in a task of its own if it has to wait. Several calls are best awaited together by
-/// [`try_join!`](crate::try_join), which registers them in one call of the store.
+/// transaction's deadline allow: it begins where it is awaited, and goes on in a task of its own if it has to
+/// wait. Several calls are best awaited together by [`try_join!`](crate::try_join), which registers them in one
+/// call of the store.
 ///
 /// Cancellation safety: a call that is dropped unfinished is not torn; its try runs on, detached, and the
 /// transaction can only cancel, because its outcome was never heard.

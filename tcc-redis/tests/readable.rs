@@ -357,6 +357,23 @@ async fn a_line_of_history_is_bounded() {
 }
 
 #[tokio::test]
+async fn a_step_with_much_to_tell_has_several_entries_and_an_operator_one_of_his_own() {
+    let mut scene = Scene::new(History::default()).await;
+    let store = scene.store.clone();
+    let story = Story::new(&store, 1);
+    story.register(&[STOCK; 20]).await;
+    let (by, why) = (name("alice"), "ticket 17; and again".parse().expect("a reason"));
+    story.apply(Operate { by, why, change: Change::Cancel }).await;
+    let kept = format!("{{tcc:00}}:history:{}", story.gid);
+    let entries: Vec<String> = ask(&mut scene.raw, &["LRANGE", &kept, "0", "-1"]).await;
+    assert!(entries.len() == 4 && entries.iter().all(|entry| entry.len() <= 512), "{entries:?}");
+    assert!(entries.iter().any(|entry| entry.ends_with("cancelled: ticket 17; and again")), "{entries:?}");
+    let history = store.inspect().history(&story.gid).await.expect("the history");
+    let told = |what: &str| history.iter().filter(|line| line[25..].starts_with(what)).count();
+    assert_eq!([told("begun"), told("registered"), told("operator"), told("and again")], [1, 20, 1, 0]);
+}
+
+#[tokio::test]
 async fn history_tells_no_duration_of_a_late_report() {
     let scene = Scene::new(History::latest(1)).await;
     let story = Story::new(&scene.store, 1);
