@@ -5,7 +5,10 @@ use super::{
     bank::Sabotage,
     ledger::{Account, Answer, Branch, Intent, Ledger, OPENING, Order, Side, Step, Word},
     scene::{Scene, Setting},
-    support::server::Server,
+    support::{
+        records::{Fields, decision, initiator},
+        server::Server,
+    },
     tally::Tally,
 };
 
@@ -175,6 +178,22 @@ fn the_ledger_finds_initiators_that_are_told_two_things() {
         ledger.take(&Step::Begun { gid: "gid".into(), intent: intent(amount) });
     }
     breaks(&ledger, "begun twice");
+}
+
+#[test]
+fn records_whose_words_were_spoiled_are_read_all_the_same() {
+    let record = |decided: &str, begun: &str| {
+        let fields = [("decided", decided), ("begun", begun)];
+        fields.map(|(name, text)| (name.to_owned(), text.to_owned())).into_iter().collect::<Fields>()
+    };
+    let whole = record("9 confirm asked", "5 60000 shop");
+    assert_eq!(decision(&whole), Some(["confirm", "asked", "shop"]));
+    assert_eq!(decision(&record("9 confirm\u{fffd}asked", "5 60000 shop")), None);
+    assert_eq!(
+        decision(&record("9 confirm asked", "5 60000\u{fffd}shop")),
+        Some(["confirm", "asked", "nobody"])
+    );
+    assert_eq!(initiator(&Fields::new()), "nobody");
 }
 
 fn verdict(confirmed: usize, cancelled: usize) -> Verdict {

@@ -50,15 +50,14 @@ pub(crate) fn state(line: &str) -> &str {
     line.split(' ').next().expect("a state")
 }
 
-/// What was decided, why, and by whom.
+/// What was decided, why, and by whom; nothing of what was spoiled.
 pub(crate) fn decision(record: &Fields) -> Option<[&str; 3]> {
     let mut words = record.get("decided")?.split(' ').skip(1);
-    let mut word = || words.next().expect("a word");
-    let (direction, reason) = (word(), word());
-    Some([direction, reason, words.nth(1).unwrap_or(initiator(record))])
+    let (direction, reason) = (words.next()?, words.next()?);
+    Some([direction, reason, words.nth(1).unwrap_or_else(|| initiator(record))])
 }
 
-/// The process that began it.
+/// The process that began it; nobody, where that was spoiled.
 pub(crate) fn initiator(record: &Fields) -> &str {
-    record["begun"].split(' ').nth(2).expect("a name")
+    record.get("begun").and_then(|begun| begun.split(' ').nth(2)).unwrap_or("nobody")
 }
