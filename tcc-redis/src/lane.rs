@@ -28,8 +28,9 @@ const WAITING_MAX: usize = 4_096;
 const STEPS_MAX: usize = 64;
 /// The most bytes of a call, if it has more than one step.
 const BYTES_MAX: usize = 1 << 20;
-/// Calls of a lane under way at a time: Redis has the next one when it ends one. While they are, further steps gather.
-const CALLS_MAX: usize = 2;
+/// Calls of a lane under way at a time: Redis has the next one when it ends one, also while the answers of another are
+/// dealt with here. While they are, further steps gather.
+const CALLS_MAX: usize = 3;
 
 /// What a lane's steps do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -318,6 +318,36 @@ async fn a_claim_removes_its_message_from_whoever_took_it() {
     }
 }
 
+/// What a claim removes is its own, in whatever order claims come, and whether or not anybody was given it.
+#[tokio::test]
+async fn claims_remove_their_own_messages_only() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let _: String = ask(&mut raw, &["XGROUP", "CREATE", QUEUE, "workers", "0", "MKSTREAM"]).await;
+    for number in 1..=12 {
+        ring(&store, number).await;
+    }
+    let read =
+        |count: &'static str| ["XREADGROUP", "GROUP", "workers", "a", "COUNT", count, "STREAMS", QUEUE, ">"];
+    let _: redis::Value = ask(&mut raw, &read("8")).await;
+    let mut left: Vec<u64> = (1..=12).collect();
+    // In order, out of order, several by one call, and some that nobody was given.
+    for claimed in [&[1][..], &[4], &[3, 2], &[7, 8], &[6, 11], &[5], &[12], &[10, 9]] {
+        futures_util::future::join_all(claimed.iter().map(|number| claim(&store, *number))).await;
+        left.retain(|number| !claimed.contains(number));
+        let entries: Vec<(String, Vec<String>)> = ask(&mut raw, &["XRANGE", QUEUE, "-", "+"]).await;
+        let gids = entries.into_iter().map(|(_, fields)| fields[1].clone());
+        let expected = left.iter().map(|number| Story::new(&store, *number).gid.to_string());
+        assert_eq!(gids.collect::<Vec<_>>(), expected.collect::<Vec<_>>(), "after {claimed:?}");
+        let undelivered: redis::Value = ask(&mut raw, &["XPENDING", QUEUE, "workers"]).await;
+        let redis::Value::Array(summary) = undelivered else { panic!("no summary") };
+        let pending = left.iter().filter(|number| **number <= 8).count();
+        assert_eq!(summary[0], redis::Value::Int(pending as i64), "after {claimed:?}");
+    }
+    assert_eq!(store.short_ways()["claim"], 12);
+}
+
 /// A decision rings for several participants at once: their messages come together and one after the other, so that
 /// one claim answers them.
 #[tokio::test]

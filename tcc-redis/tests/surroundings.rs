@@ -231,6 +231,7 @@ async fn missing_permissions_are_tried_and_named() {
         ("XPENDING", "-xpending"),
         ("XINFO", "-xinfo"),
         ("XACK", "-xack"),
+        ("XTRIM", "-xtrim"),
         ("XDEL", "-xdel"),
     ];
     for (command, rule) in denied {

@@ -49,6 +49,7 @@ const COMMANDS: &[&str] = &[
     "xrange",
     "xreadgroup",
     "xrevrange",
+    "xtrim",
     "zadd",
     "zcard",
     "zcount",

@@ -233,12 +233,11 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
 /// The answer to a claim that found what it expected: as the record has it.
 fn claimed(op: &Op, values: &mut Values) -> Read<Answer> {
     let Op::Claim(work) = op else { return Err(strange("no such short way")) };
-    let mut drives = values.values()?;
     let (decided, reason, name) = (values.word()?, values.word()?, values.parsed::<Name>()?);
-    let mut claimed = Vec::with_capacity(drives.0.len());
-    while drives.0.len() > 0 {
-        let mut values = drives.values()?;
-        let (ordinal, line, stood) = (values.ordinal()?, values.text()?, values.text()?);
+    let mut claimed = Vec::with_capacity(values.0.len() / 4);
+    while values.0.len() > 0 {
+        let ordinal = Ordinal::from_index(claimed.len());
+        let (line, stood) = (values.text()?, values.text()?);
         let (arguments, result) = (values.payload()?, values.payload()?);
         let (action, words) = line.split_once(' ').ok_or_else(|| strange("no action"))?;
         let trace = words.split(' ').find_map(|word| word.strip_prefix("trace="));

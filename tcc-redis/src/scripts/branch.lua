@@ -64,8 +64,25 @@ local SHAPES = {
   parked = '^[%l_]+$',
 }
 
+-- Participants by action: to look one up costs less than to find it in the text.
+local participants, participants_count = {}, 0
+local PARTICIPANTS_MAX = 1000
+
 local function participant_of(action)
-  return (string.match(action, '^([%w._-]+)%.[%w_-]+@%d+$'))
+  local participant = participants[action]
+  if not participant then
+    participant = string.match(action, '^([%w._-]+)%.[%w_-]+@%d+$')
+    if participant and participants_count < PARTICIPANTS_MAX then
+      participants[action], participants_count = participant, participants_count + 1
+    end
+  end
+  return participant
+end
+
+-- The participant of the branch whose first field this is.
+local function participant_at(line)
+  local stop = string.find(line or '', ' ', 1, true)
+  return stop and participant_of(string.sub(line, 1, stop - 1))
 end
 
 local function allows(part, name)

@@ -40,19 +40,41 @@ end
 
 -- A payload that stands after its seal, if it is what was sealed.
 local function sealed_result(text)
-  local seal, payload = string.match(text or '', '^(%S+) (.*)$')
-  return seal and seal_of(payload, '') == seal and payload
+  local stop = string.find(text or '', ' ', 1, true)
+  local payload = stop and string.sub(text, stop + 1)
+  return payload and seal_of(payload, '') == string.sub(text, 1, stop - 1) and payload
 end
 
 -- Whether a branch's line ends with the seal of these arguments.
 local function seals_arguments(head, arguments)
-  local tail = ' arguments=' .. #arguments .. ':'
-  local words = string.sub(head, 1, -9 - #tail)
-  return head == words .. tail .. string.sub(redis.sha1hex(words .. '\n' .. arguments), 1, 8)
+  local tail = ' arguments=' .. number_text(#arguments) .. ':'
+  local stop = #head - 8 - #tail
+  local sum = redis.sha1hex(string.sub(head, 1, stop) .. '\n' .. arguments)
+  return string.sub(head, stop + 1) == tail .. string.sub(sum, 1, 8)
+end
+
+-- Directions and reasons of what initiators decided, by the text that follows the moment.
+local decisions = {}
+
+-- When, which way and why it was decided; nothing if it is not written so.
+local function find_decided(text)
+  local at, words = string.sub(text or '', 1, 24), string.sub(text or '', 25)
+  local known = decisions[words]
+  if not known then
+    local direction, reason, by = string.match(words, '^ (%l+) ([%l_]+)(.*)$')
+    if not REASONS[reason] or by ~= '' and not string.find(by, '^ by [%w._-]+$') then
+      return nil
+    end
+    known = { direction, reason }
+    if by == '' and (direction == 'confirm' or direction == 'cancel') then
+      decisions[words] = known
+    end
+  end
+  return at, known[1], known[2]
 end
 
 -- All branches of the record wait as the decision left them, and are the participants', whose messages stand. What is
--- answered is read by the caller: a branch's line, how it stood, and its payloads.
+-- answered is read by the caller, a branch after the other: its line, how it stood, and its payloads.
 local function quick()
   local token, lease_ms, except = unpack(ARGV, taken + 1, taken + 3)
   local queues = except == 0 and lease_ms >= BELL_BASE and find_queues_from(taken + 4)
@@ -65,10 +87,10 @@ local function quick()
     return nil
   end
   local _, state, name, decided, _, bells = unpack(found, 1, 6)
-  local at, direction, reason = string.match(decided or '', '^(%S+) (%l+) ([%l_]+)')
+  local at, direction, reason = find_decided(decided)
   local at_text = moment_text(now)
   -- Moments of one length sort as they follow each other.
-  if direction ~= DIRECTION[state] or not REASONS[reason] or #at ~= #at_text or at > at_text then
+  if direction ~= DIRECTION[state] or at > at_text then
     return nil
   end
   local entries = find_bells(bells or '', queues)
@@ -79,11 +101,11 @@ local function quick()
   if HISTORY_MAX > 0 and at ~= at_text then
     held = held .. ' after=' .. number_text(now - moment_of('decided', at))
   end
-  local set, drives, said, fields = { 'held', held }, {}, {}, fields_of(WATCHED, count)
+  local set, answer, said, fields = { 'held', held }, { 'quick', direction, reason, name }, {}, fields_of(WATCHED, count)
   for place = 1, count do
     local part = 4 * place + 2
     local head, text, arguments, result = unpack(found, part + 1, part + 4)
-    local participant = string.match(head or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local participant = participant_at(head)
     local stands = waiting[text]
     if not stands or not entries[participant] or not arguments or not seals_arguments(head, arguments) then
       return nil
@@ -98,7 +120,8 @@ local function quick()
     if text then
       set[#set + 1], set[#set + 2] = fields[part + 2], text .. ' held'
     end
-    drives[place] = { place, head, stands, arguments, payload }
+    local drive = 4 * place + 1
+    answer[drive], answer[drive + 1], answer[drive + 2], answer[drive + 3] = head, stands, arguments, payload
     if HISTORY_MAX > 0 then
       said[place] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
     end
@@ -111,7 +134,7 @@ local function quick()
   for participant, entry in pairs(entries) do
     remove_message(queues[participant], entry)
   end
-  return { 'quick', drives, direction, reason, name }
+  return answer
 end
 
 local function operate()

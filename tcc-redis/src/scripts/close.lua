@@ -183,7 +183,7 @@ local function quick()
   end
   redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  redis.call('PEXPIREAT', TX, expires)
+  redis.call('PEXPIREAT', TX, number_text(expires))
   timers_removed[#timers_removed + 1] = GID
   return QUICK
 end

@@ -126,7 +126,7 @@ end
 local function find_rung(found, count)
   local names, queues = {}, {}
   for place = 1, count do
-    local name = string.match(found[4 + place] or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local name = participant_at(found[4 + place])
     local queue = name and TAG .. 'ready:' .. name
     if not queue or not declared[queue] or not has_type('stream', queue) then
       return nil

@@ -239,10 +239,27 @@ local function remove_message(queue, entry)
   entries[#entries + 1] = entry
 end
 
+-- Where what was delivered and has been acknowledged ends, if these entries were.
+local function end_of_acknowledged(queue, entries)
+  local oldest = redis.call('XPENDING', queue, GROUP, '-', '+', 1)[1]
+  if oldest then
+    return oldest[1]
+  end
+  local millis, number = string.match(entries[#entries], '^(%d+)-(%d+)$')
+  return millis .. '-' .. number_text(number + 1)
+end
+
+-- Messages are delivered in order, and most are removed in order. To trim what came before costs one walk from the
+-- stream's beginning, to delete entries as many as they are.
 local function remove_messages()
   for queue, entries in pairs(removed) do
-    redis.call('XACK', queue, GROUP, unpack(entries))
-    redis.call('XDEL', queue, unpack(entries))
+    local acknowledged, gone = redis.call('XACK', queue, GROUP, unpack(entries)), 0
+    if acknowledged == #entries then
+      gone = redis.call('XTRIM', queue, 'MINID', end_of_acknowledged(queue, entries))
+    end
+    if gone < #entries then
+      redis.call('XDEL', queue, unpack(entries))
+    end
   end
 end
 
@@ -327,7 +344,7 @@ local function begin_quick(said, expires)
       return false
     end
     if expires then
-      redis.call('PEXPIREAT', history, expires)
+      redis.call('PEXPIREAT', history, number_text(expires))
     end
   end
   return true

@@ -3,8 +3,16 @@
 
 local mark, now
 
+-- Numbers as this call wrote them: those of many steps are the same.
+local numbers = {}
+
 local function number_text(number)
-  return string.format('%d', number)
+  local text = numbers[number]
+  if not text then
+    text = string.format('%d', number)
+    numbers[number] = text
+  end
+  return text
 end
 
 local read_clock, moment_text, moment_of
@@ -19,7 +27,7 @@ local cached = 0
 function read_clock()
   mark = tonumber(redis.pcall('GET', CLOCK)) or 0
   now = math.max(clock(), mark)
-  texts_of = {}
+  texts_of, numbers = {}, {}
   if cached > CACHED_MAX then
     days, dates, seconds, read, cached = {}, {}, {}, {}, 0
   end

@@ -15,7 +15,7 @@ local function set_text(place, name, text)
 end
 
 local function seal_of(payload, head)
-  return #payload .. ':' .. string.sub(redis.sha1hex(head .. payload), 1, 8)
+  return number_text(#payload) .. ':' .. string.sub(redis.sha1hex(head .. payload), 1, 8)
 end
 
 -- What stands before the seal in a branch's first field, and a line's end.

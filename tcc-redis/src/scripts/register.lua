@@ -105,7 +105,7 @@ local function quick()
   if bytes > bytes_max or not begin_quick(said) then
     return nil
   end
-  redis.call('HSET', TX, 'record', plain_text(count) .. retention_ms, 'name', name, 'state', 'trying',
+  redis.call('HSET', TX, 'record', plain_text(count) .. number_text(retention_ms), 'name', name, 'state', 'trying',
     'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), unpack(set, 1, 4 * count))
   born[TX] = true
   timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)

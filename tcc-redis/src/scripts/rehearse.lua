@@ -44,6 +44,7 @@ local function try_all(key)
   try('XINFO', 'CONSUMERS', key, GROUP)
   try('XGROUP', 'DELCONSUMER', key, GROUP, 'rehearsal')
   try('XACK', key, GROUP, entry)
+  try('XTRIM', key, 'MINID', entry)
   try('XDEL', key, entry)
 end
 

@@ -1,4 +1,4 @@
-#!lua name=tcc_9d39ce6467086f51
+#!lua name=tcc_24f9936910432a8f
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -86,8 +86,16 @@ end
 
 local mark, now
 
+-- Numbers as this call wrote them: those of many steps are the same.
+local numbers = {}
+
 local function number_text(number)
-  return string.format('%d', number)
+  local text = numbers[number]
+  if not text then
+    text = string.format('%d', number)
+    numbers[number] = text
+  end
+  return text
 end
 
 local read_clock, moment_text, moment_of
@@ -102,7 +110,7 @@ local cached = 0
 function read_clock()
   mark = tonumber(redis.pcall('GET', CLOCK)) or 0
   now = math.max(clock(), mark)
-  texts_of = {}
+  texts_of, numbers = {}, {}
   if cached > CACHED_MAX then
     days, dates, seconds, read, cached = {}, {}, {}, {}, 0
   end
@@ -253,8 +261,25 @@ local SHAPES = {
   parked = '^[%l_]+$',
 }
 
+-- Participants by action: to look one up costs less than to find it in the text.
+local participants, participants_count = {}, 0
+local PARTICIPANTS_MAX = 1000
+
 local function participant_of(action)
-  return (string.match(action, '^([%w._-]+)%.[%w_-]+@%d+$'))
+  local participant = participants[action]
+  if not participant then
+    participant = string.match(action, '^([%w._-]+)%.[%w_-]+@%d+$')
+    if participant and participants_count < PARTICIPANTS_MAX then
+      participants[action], participants_count = participant, participants_count + 1
+    end
+  end
+  return participant
+end
+
+-- The participant of the branch whose first field this is.
+local function participant_at(line)
+  local stop = string.find(line or '', ' ', 1, true)
+  return stop and participant_of(string.sub(line, 1, stop - 1))
 end
 
 local function allows(part, name)
@@ -485,7 +510,7 @@ local function set_text(place, name, text)
 end
 
 local function seal_of(payload, head)
-  return #payload .. ':' .. string.sub(redis.sha1hex(head .. payload), 1, 8)
+  return number_text(#payload) .. ':' .. string.sub(redis.sha1hex(head .. payload), 1, 8)
 end
 
 -- What stands before the seal in a branch's first field, and a line's end.
@@ -1125,10 +1150,27 @@ local function remove_message(queue, entry)
   entries[#entries + 1] = entry
 end
 
+-- Where what was delivered and has been acknowledged ends, if these entries were.
+local function end_of_acknowledged(queue, entries)
+  local oldest = redis.call('XPENDING', queue, GROUP, '-', '+', 1)[1]
+  if oldest then
+    return oldest[1]
+  end
+  local millis, number = string.match(entries[#entries], '^(%d+)-(%d+)$')
+  return millis .. '-' .. number_text(number + 1)
+end
+
+-- Messages are delivered in order, and most are removed in order. To trim what came before costs one walk from the
+-- stream's beginning, to delete entries as many as they are.
 local function remove_messages()
   for queue, entries in pairs(removed) do
-    redis.call('XACK', queue, GROUP, unpack(entries))
-    redis.call('XDEL', queue, unpack(entries))
+    local acknowledged, gone = redis.call('XACK', queue, GROUP, unpack(entries)), 0
+    if acknowledged == #entries then
+      gone = redis.call('XTRIM', queue, 'MINID', end_of_acknowledged(queue, entries))
+    end
+    if gone < #entries then
+      redis.call('XDEL', queue, unpack(entries))
+    end
   end
 end
 
@@ -1213,7 +1255,7 @@ local function begin_quick(said, expires)
       return false
     end
     if expires then
-      redis.call('PEXPIREAT', history, expires)
+      redis.call('PEXPIREAT', history, number_text(expires))
     end
   end
   return true
@@ -1649,7 +1691,7 @@ local function quick()
   if bytes > bytes_max or not begin_quick(said) then
     return nil
   end
-  redis.call('HSET', TX, 'record', plain_text(count) .. retention_ms, 'name', name, 'state', 'trying',
+  redis.call('HSET', TX, 'record', plain_text(count) .. number_text(retention_ms), 'name', name, 'state', 'trying',
     'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), unpack(set, 1, 4 * count))
   born[TX] = true
   timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
@@ -1831,7 +1873,7 @@ end
 local function find_rung(found, count)
   local names, queues = {}, {}
   for place = 1, count do
-    local name = string.match(found[4 + place] or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local name = participant_at(found[4 + place])
     local queue = name and TAG .. 'ready:' .. name
     if not queue or not declared[queue] or not has_type('stream', queue) then
       return nil
@@ -1983,19 +2025,41 @@ end
 
 -- A payload that stands after its seal, if it is what was sealed.
 local function sealed_result(text)
-  local seal, payload = string.match(text or '', '^(%S+) (.*)$')
-  return seal and seal_of(payload, '') == seal and payload
+  local stop = string.find(text or '', ' ', 1, true)
+  local payload = stop and string.sub(text, stop + 1)
+  return payload and seal_of(payload, '') == string.sub(text, 1, stop - 1) and payload
 end
 
 -- Whether a branch's line ends with the seal of these arguments.
 local function seals_arguments(head, arguments)
-  local tail = ' arguments=' .. #arguments .. ':'
-  local words = string.sub(head, 1, -9 - #tail)
-  return head == words .. tail .. string.sub(redis.sha1hex(words .. '\n' .. arguments), 1, 8)
+  local tail = ' arguments=' .. number_text(#arguments) .. ':'
+  local stop = #head - 8 - #tail
+  local sum = redis.sha1hex(string.sub(head, 1, stop) .. '\n' .. arguments)
+  return string.sub(head, stop + 1) == tail .. string.sub(sum, 1, 8)
+end
+
+-- Directions and reasons of what initiators decided, by the text that follows the moment.
+local decisions = {}
+
+-- When, which way and why it was decided; nothing if it is not written so.
+local function find_decided(text)
+  local at, words = string.sub(text or '', 1, 24), string.sub(text or '', 25)
+  local known = decisions[words]
+  if not known then
+    local direction, reason, by = string.match(words, '^ (%l+) ([%l_]+)(.*)$')
+    if not REASONS[reason] or by ~= '' and not string.find(by, '^ by [%w._-]+$') then
+      return nil
+    end
+    known = { direction, reason }
+    if by == '' and (direction == 'confirm' or direction == 'cancel') then
+      decisions[words] = known
+    end
+  end
+  return at, known[1], known[2]
 end
 
 -- All branches of the record wait as the decision left them, and are the participants', whose messages stand. What is
--- answered is read by the caller: a branch's line, how it stood, and its payloads.
+-- answered is read by the caller, a branch after the other: its line, how it stood, and its payloads.
 local function quick()
   local token, lease_ms, except = unpack(ARGV, taken + 1, taken + 3)
   local queues = except == 0 and lease_ms >= BELL_BASE and find_queues_from(taken + 4)
@@ -2008,10 +2072,10 @@ local function quick()
     return nil
   end
   local _, state, name, decided, _, bells = unpack(found, 1, 6)
-  local at, direction, reason = string.match(decided or '', '^(%S+) (%l+) ([%l_]+)')
+  local at, direction, reason = find_decided(decided)
   local at_text = moment_text(now)
   -- Moments of one length sort as they follow each other.
-  if direction ~= DIRECTION[state] or not REASONS[reason] or #at ~= #at_text or at > at_text then
+  if direction ~= DIRECTION[state] or at > at_text then
     return nil
   end
   local entries = find_bells(bells or '', queues)
@@ -2022,11 +2086,11 @@ local function quick()
   if HISTORY_MAX > 0 and at ~= at_text then
     held = held .. ' after=' .. number_text(now - moment_of('decided', at))
   end
-  local set, drives, said, fields = { 'held', held }, {}, {}, fields_of(WATCHED, count)
+  local set, answer, said, fields = { 'held', held }, { 'quick', direction, reason, name }, {}, fields_of(WATCHED, count)
   for place = 1, count do
     local part = 4 * place + 2
     local head, text, arguments, result = unpack(found, part + 1, part + 4)
-    local participant = string.match(head or '', '^([%w._-]+)%.[%w_-]+@%d+ ')
+    local participant = participant_at(head)
     local stands = waiting[text]
     if not stands or not entries[participant] or not arguments or not seals_arguments(head, arguments) then
       return nil
@@ -2041,7 +2105,8 @@ local function quick()
     if text then
       set[#set + 1], set[#set + 2] = fields[part + 2], text .. ' held'
     end
-    drives[place] = { place, head, stands, arguments, payload }
+    local drive = 4 * place + 1
+    answer[drive], answer[drive + 1], answer[drive + 2], answer[drive + 3] = head, stands, arguments, payload
     if HISTORY_MAX > 0 then
       said[place] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
     end
@@ -2054,7 +2119,7 @@ local function quick()
   for participant, entry in pairs(entries) do
     remove_message(queues[participant], entry)
   end
-  return { 'quick', drives, direction, reason, name }
+  return answer
 end
 
 local function operate()
@@ -2348,7 +2413,7 @@ local function quick()
   end
   redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  redis.call('PEXPIREAT', TX, expires)
+  redis.call('PEXPIREAT', TX, number_text(expires))
   timers_removed[#timers_removed + 1] = GID
   return QUICK
 end
@@ -2820,6 +2885,7 @@ local function try_all(key)
   try('XINFO', 'CONSUMERS', key, GROUP)
   try('XGROUP', 'DELCONSUMER', key, GROUP, 'rehearsal')
   try('XACK', key, GROUP, entry)
+  try('XTRIM', key, 'MINID', entry)
   try('XDEL', key, entry)
 end
 
@@ -2835,10 +2901,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_9d39ce6467086f51_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_9d39ce6467086f51_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9d39ce6467086f51_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9d39ce6467086f51_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9d39ce6467086f51_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9d39ce6467086f51_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_9d39ce6467086f51_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_24f9936910432a8f_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_24f9936910432a8f_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_24f9936910432a8f_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_24f9936910432a8f_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_24f9936910432a8f_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_24f9936910432a8f_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_24f9936910432a8f_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
