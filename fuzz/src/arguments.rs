@@ -40,8 +40,7 @@ impl Bench {
         told: &impl std::fmt::Debug,
     ) {
         let was = self.digests().await;
-        let suffixes = ["ready:stock", "ready:pay", "ready:mail"].map(str::to_owned);
-        let suffixes: Vec<String> = suffixes.into_iter().chain([format!("history:{gid}")]).collect();
+        let suffixes = ["ready:stock", "ready:pay", "ready:mail"].map(str::to_owned).to_vec();
         let what = || {
             format!(
                 "{told:?} as {:?}",

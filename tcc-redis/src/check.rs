@@ -15,7 +15,7 @@ use crate::{
         record::{self, Fields},
     },
     inspect::Inspector,
-    keys, outline,
+    outline,
     place::{self, Member, Place},
 };
 
@@ -268,7 +268,7 @@ impl Inspector {
                 _ => pipeline.cmd("EXISTS").arg(&record),
             };
             pipeline.cmd("PTTL").arg(&record);
-            pipeline.cmd("PTTL").arg(self.key(shard, &keys::history_suffix(gid)));
+            pipeline.cmd("PTTL").arg(self.link.settings.keys.history(gid));
             for index in ["due", "open", "parked"] {
                 pipeline.cmd("ZSCORE").arg(self.key(shard, index)).arg(gid.as_str());
             }

@@ -106,7 +106,7 @@ impl Inspector {
     /// When Redis does not answer.
     pub async fn history(&self, gid: &Gid) -> Result<Vec<String>, StoreError> {
         let mut range = redis::cmd("LRANGE");
-        range.arg(self.key(gid.shard(), &keys::history_suffix(gid))).arg(0).arg(-1);
+        range.arg(self.link.settings.keys.history(gid)).arg(0).arg(-1);
         let entries: Vec<String> = self.link.read(&range).await?;
         Ok(entries.iter().flat_map(|entry| lines_of(entry)).collect())
     }

@@ -61,6 +61,11 @@ impl Keys {
         key
     }
 
+    /// Where what happened to a transaction is kept for people.
+    pub(crate) fn history(&self, gid: &Gid) -> String {
+        self.joined(gid.shard(), &["history:", gid.as_str()])
+    }
+
     pub(crate) fn queue(&self, shard: u16, participant: &Name) -> String {
         self.of(shard, &queue_suffix(participant))
     }
@@ -73,10 +78,6 @@ fn tag_of(namespace: &Name, shard: u16) -> String {
 /// What a process tells of itself, in shard 0.
 pub(crate) fn node_suffix(process: &str) -> String {
     format!("node:{process}")
-}
-
-pub(crate) fn history_suffix(gid: &Gid) -> String {
-    format!("history:{gid}")
 }
 
 pub(crate) fn queue_suffix(participant: &Name) -> String {

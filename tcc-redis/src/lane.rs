@@ -174,6 +174,9 @@ impl Sender {
             declared.extend(waiting.step.suffixes.iter().map(|suffix| key(suffix)));
         }
         let optional = declared.len() - FIXED.len();
+        if settings.history.entries_max() > 0 {
+            declared.extend(steps.iter().map(|waiting| settings.keys.history(&waiting.step.gid)));
+        }
         declared.extend(steps.iter().map(|waiting| settings.keys.transaction(&waiting.step.gid)));
         let mut call = settings.timed_call(function, declared.iter());
         call.argument(settings.history.entries_max()).argument(optional);

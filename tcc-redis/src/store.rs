@@ -184,9 +184,6 @@ impl Store for RedisStore {
             register.branches.iter().for_each(|new| inner.hints.learn_queue(new.action.participant()));
         }
         suffixes.extend(inner.hints.key(gid));
-        if inner.link.settings.history.entries_max() > 0 {
-            suffixes.push(keys::history_suffix(gid));
-        }
         let lane = match kind {
             Kind::Beginning => &inner.beginning,
             Kind::Finishing => &inner.finishing,

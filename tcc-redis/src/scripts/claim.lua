@@ -123,10 +123,10 @@ local function quick()
     local drive = 4 * place + 1
     answer[drive], answer[drive + 1], answer[drive + 2], answer[drive + 3] = head, stands, arguments, payload
     if HISTORY_MAX > 0 then
-      said[place] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
+      said[place] = (place > 1 and '; claimed ' or ' claimed ') .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
     end
   end
-  if not begin_quick(said[1] and table.concat(said, '; ')) then
+  if not begin_quick(said[1] and at_text .. table.concat(said)) then
     return nil
   end
   redis.call('HDEL', TX, 'bells')

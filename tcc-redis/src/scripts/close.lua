@@ -133,7 +133,7 @@ local function said_ended(state, count)
   if not pieces then
     pieces = {}
     for place = 1, count do
-      pieces[place] = (place > 1 and '; ' or '') .. state .. ' ' .. ordinal_text(place)
+      pieces[place] = (place > 1 and '; ' or ' ') .. state .. ' ' .. ordinal_text(place)
     end
     pieces[count + 1] = '; ended ' .. state
     ended_texts[state][count] = pieces
@@ -148,16 +148,16 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
-  local was, decided = found[2], found[3]
+  local was, decided, held = found[2], found[3], found[4]
   local retention = not found.err and plain_retention(found[1], count)
   local held_by_seen = HELD[was]
-  if not retention or not held_by_seen or DIRECTION[was] ~= direction or not found[4] or found[#found] then
+  if not retention or not held_by_seen or DIRECTION[was] ~= direction or not held or found[#found] then
     return nil
   end
   stamp = stamp + 1
   for at = taken + 4, taken + 2 + 2 * count, 2 do
-    local place, held = ARGV[at], held_by_seen[ARGV[at + 1]]
-    if not held or place > count or stamps[place] == stamp or held ~= true and found[4 + place] ~= held then
+    local place, stood = ARGV[at], held_by_seen[ARGV[at + 1]]
+    if not stood or place > count or stamps[place] == stamp or stood ~= true and found[4 + place] ~= stood then
       return nil
     end
     stamps[place] = stamp
@@ -175,8 +175,9 @@ local function quick()
   local said
   if HISTORY_MAX > 0 then
     local since = moment_of('decided', string.sub(decided or '', 1, 24))
-    since = since + (string.match(found[4], ' after=(%d+)$') or 0)
-    said = table.concat(said_ended(state, count), ' after ' .. number_text(now - since) .. ' ms')
+    local after = #held > HELD_BYTES and string.match(held, ' after=(%d+)$', HELD_BYTES + 1) or 0
+    local took = ' after ' .. number_text(now - since - after) .. ' ms'
+    said = moment_text(now) .. table.concat(said_ended(state, count), took)
   end
   if not begin_quick(said, expires) then
     return nil

@@ -37,7 +37,7 @@ local tried_texts, claimed_texts = {}, {}
 
 local function said_tried(count)
   if not tried_texts[count] then
-    local text = ''
+    local text = ' '
     for place = 1, count do
       text = text .. 'try of ' .. ordinal_text(place) .. ' succeeded; '
     end
@@ -111,7 +111,8 @@ local function drive_all()
   if not found then
     return nil
   end
-  local said = HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
+  local said = HISTORY_MAX > 0
+    and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
   if not begin_quick(said) then
     return nil
   end
@@ -150,7 +151,8 @@ local function drive_none()
     return nil
   end
   local names, queues = find_rung(found, count)
-  if not names or not begin_quick(HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by) then
+  local said = HISTORY_MAX > 0 and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by
+  if not names or not begin_quick(said) then
     return nil
   end
   take_results(taken + 7, count)

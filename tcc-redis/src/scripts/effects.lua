@@ -321,47 +321,41 @@ local function entries_of()
 end
 
 -- Adds these entries; nothing if that cannot be.
-local function push(history, ...)
-  local length = redis.pcall('RPUSH', history, ...)
+local function push(...)
+  local length = redis.pcall('RPUSH', HISTORY, ...)
   if type(length) == 'table' then
     return false
   end
   if length > HISTORY_MAX then
-    redis.call('LTRIM', history, -HISTORY_MAX, -1)
+    redis.call('LTRIM', HISTORY, -HISTORY_MAX, -1)
   end
   return true
 end
 
 -- What a step that goes the short way begins with: whether the keys are what they should be. What it did is one
--- entry, or the long way is to write it.
-local function begin_quick(said, expires)
+-- entry, which begins with the moment, or the long way is to write it.
+local function begin_quick(entry, expires)
   if not has_type('zset', DUE) then
     return false
   end
-  if said then
-    local history, entry = TAG .. 'history:' .. GID, moment_text(now) .. ' ' .. said
-    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push(history, entry) then
+  if entry then
+    if #entry > ENTRY_BYTES_MAX or not push(entry) then
       return false
     end
     if expires then
-      redis.call('PEXPIREAT', history, number_text(expires))
+      redis.call('PEXPIREAT', HISTORY, number_text(expires))
     end
   end
   return true
 end
 
--- Where the notes go, if there are any.
-local function find_history()
-  return #notes > 0 and key_of('history:' .. GID)
-end
-
-local function keep_notes(history, ended_at, expires)
+local function keep_notes(ended_at, expires)
   local entries = entries_of()
-  push(history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
+  push(unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
   if ended_at then
-    redis.call('PEXPIREAT', history, expires)
+    redis.call('PEXPIREAT', HISTORY, expires)
   elseif before.ended_at then
-    redis.call('PERSIST', history)
+    redis.call('PERSIST', HISTORY)
   end
 end
 

@@ -5,8 +5,8 @@ local GROUP = 'workers'
 local KEYS, ARGV
 local CLOCK, DUE, OPEN, PARKED, UNREADABLE, TAG
 
--- The transaction a step is of.
-local TX, GID
+-- The transaction a step is of, and where its history goes if one is kept.
+local TX, GID, HISTORY
 
 -- Keys that depend on what the record holds (a participant's queue, a business key) are declared by the
 -- caller as far as it knows them. One that is missing is neither read nor written: the step writes nothing

@@ -69,6 +69,9 @@ local function decided_text(head)
   end
 end
 
+-- How long the first two words of `held` are.
+local HELD_BYTES = 53
+
 -- `token=0000000000000007 lease=2099-11-21T06:10:00.250Z`; then `after=17` where the history shall tell how long
 -- drives took, and the claim was made so many milliseconds after the decision.
 local function parse_held(text, head)

@@ -96,7 +96,7 @@ local function quick()
     set[2 * at - 1], set[2 * at], set[2 * at + 1], set[2 * at + 2] = fields[at], line, fields[at + 1], arguments
     bytes = bytes + #arguments
   end
-  local said = HISTORY_MAX > 0 and 'begun by ' .. initiator
+  local said = HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator
   for place = 1, said and count or 0 do
     local line = set[4 * place - 2]
     local action = string.sub(line, 1, string.find(line, ' ', 1, true) - 1)

@@ -9,7 +9,7 @@ local function check_types()
 end
 
 local function commit()
-  local history = find_history()
+  local has_notes = #notes > 0
   if record then
     if before.ended_at ~= record.ended_at then
       plan_lifetime()
@@ -22,8 +22,8 @@ local function commit()
     return false
   end
   check_types()
-  if history and not has_type('list', history) then
-    unreadable(string.sub(history, #TAG + 1), 'another type')
+  if has_notes and not has_type('list', HISTORY) then
+    unreadable(string.sub(HISTORY, #TAG + 1), 'another type')
   end
   write_messages()
   if record then
@@ -32,8 +32,8 @@ local function commit()
   for _, step in ipairs(plan) do
     redis.call(unpack(step, 2))
   end
-  if history then
-    keep_notes(history, record.ended_at, record.ended_at and expires_at(record))
+  if has_notes then
+    keep_notes(record.ended_at, record.ended_at and expires_at(record))
   end
   return true
 end
@@ -85,13 +85,13 @@ end
 -- The step that runs, and what is answered: the time, then a step's answer each.
 local place, operation, answers
 
-local function run_from_here(count, transactions)
+local function run_from_here(count, histories, transactions)
   while place <= count do
     last = #ARGV
     operation = OPERATIONS[take()]
     local arguments = take_number()
     last = taken + arguments
-    TX = KEYS[transactions + place]
+    TX, HISTORY = KEYS[transactions + place], KEYS[histories + place]
     GID = string.sub(TX, #TAG + 4)
     answers[place + 1] = step(operation)
     taken = last
@@ -103,17 +103,19 @@ local function run(keys, arguments)
   begin_call(keys, arguments)
   read_clock()
   HISTORY_MAX, typed, removed = take_number(), {}, {}
-  local transactions = 5 + take_number()
-  for at = 6, transactions do
+  local histories = 5 + take_number()
+  for at = 6, histories do
     declared[KEYS[at]] = true
   end
   ARGV = cmsgpack.unpack(take())
   taken, last = 0, #ARGV
   local count = take_number()
+  -- Each step's own keys: its history, if any is kept, and its record.
+  local transactions = HISTORY_MAX > 0 and histories + count or histories
   place, answers = 1, { now }
   begin_batch(transactions + 1)
   while place <= count do
-    local ok, problem = pcall(run_from_here, count, transactions)
+    local ok, problem = pcall(run_from_here, count, histories, transactions)
     if not ok then
       answers[place + 1] = answer_to(problem, operation)
       taken = last

@@ -1,4 +1,4 @@
-#!lua name=tcc_472b4f123bf34c35
+#!lua name=tcc_736aa5782be81f5d
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -7,8 +7,8 @@ local GROUP = 'workers'
 local KEYS, ARGV
 local CLOCK, DUE, OPEN, PARKED, UNREADABLE, TAG
 
--- The transaction a step is of.
-local TX, GID
+-- The transaction a step is of, and where its history goes if one is kept.
+local TX, GID, HISTORY
 
 -- Keys that depend on what the record holds (a participant's queue, a business key) are declared by the
 -- caller as far as it knows them. One that is missing is neither read nor written: the step writes nothing
@@ -615,6 +615,9 @@ local function decided_text(head)
     return moment_text(head.decided_at) .. ' ' .. head.decision .. ' ' .. head.reason .. by
   end
 end
+
+-- How long the first two words of `held` are.
+local HELD_BYTES = 53
 
 -- `token=0000000000000007 lease=2099-11-21T06:10:00.250Z`; then `after=17` where the history shall tell how long
 -- drives took, and the claim was made so many milliseconds after the decision.
@@ -1231,47 +1234,41 @@ local function entries_of()
 end
 
 -- Adds these entries; nothing if that cannot be.
-local function push(history, ...)
-  local length = redis.pcall('RPUSH', history, ...)
+local function push(...)
+  local length = redis.pcall('RPUSH', HISTORY, ...)
   if type(length) == 'table' then
     return false
   end
   if length > HISTORY_MAX then
-    redis.call('LTRIM', history, -HISTORY_MAX, -1)
+    redis.call('LTRIM', HISTORY, -HISTORY_MAX, -1)
   end
   return true
 end
 
 -- What a step that goes the short way begins with: whether the keys are what they should be. What it did is one
--- entry, or the long way is to write it.
-local function begin_quick(said, expires)
+-- entry, which begins with the moment, or the long way is to write it.
+local function begin_quick(entry, expires)
   if not has_type('zset', DUE) then
     return false
   end
-  if said then
-    local history, entry = TAG .. 'history:' .. GID, moment_text(now) .. ' ' .. said
-    if not declared[history] or #entry > ENTRY_BYTES_MAX or not push(history, entry) then
+  if entry then
+    if #entry > ENTRY_BYTES_MAX or not push(entry) then
       return false
     end
     if expires then
-      redis.call('PEXPIREAT', history, number_text(expires))
+      redis.call('PEXPIREAT', HISTORY, number_text(expires))
     end
   end
   return true
 end
 
--- Where the notes go, if there are any.
-local function find_history()
-  return #notes > 0 and key_of('history:' .. GID)
-end
-
-local function keep_notes(history, ended_at, expires)
+local function keep_notes(ended_at, expires)
   local entries = entries_of()
-  push(history, unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
+  push(unpack(entries, math.max(1, #entries - HISTORY_MAX + 1)))
   if ended_at then
-    redis.call('PEXPIREAT', history, expires)
+    redis.call('PEXPIREAT', HISTORY, expires)
   elseif before.ended_at then
-    redis.call('PERSIST', history)
+    redis.call('PERSIST', HISTORY)
   end
 end
 
@@ -1681,7 +1678,7 @@ local function quick()
     set[2 * at - 1], set[2 * at], set[2 * at + 1], set[2 * at + 2] = fields[at], line, fields[at + 1], arguments
     bytes = bytes + #arguments
   end
-  local said = HISTORY_MAX > 0 and 'begun by ' .. initiator
+  local said = HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator
   for place = 1, said and count or 0 do
     local line = set[4 * place - 2]
     local action = string.sub(line, 1, string.find(line, ' ', 1, true) - 1)
@@ -1783,7 +1780,7 @@ local tried_texts, claimed_texts = {}, {}
 
 local function said_tried(count)
   if not tried_texts[count] then
-    local text = ''
+    local text = ' '
     for place = 1, count do
       text = text .. 'try of ' .. ordinal_text(place) .. ' succeeded; '
     end
@@ -1857,7 +1854,8 @@ local function drive_all()
   if not found then
     return nil
   end
-  local said = HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
+  local said = HISTORY_MAX > 0
+    and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
   if not begin_quick(said) then
     return nil
   end
@@ -1896,7 +1894,8 @@ local function drive_none()
     return nil
   end
   local names, queues = find_rung(found, count)
-  if not names or not begin_quick(HISTORY_MAX > 0 and said_tried(count) .. reason .. ' by ' .. by) then
+  local said = HISTORY_MAX > 0 and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by
+  if not names or not begin_quick(said) then
     return nil
   end
   take_results(taken + 7, count)
@@ -2107,10 +2106,10 @@ local function quick()
     local drive = 4 * place + 1
     answer[drive], answer[drive + 1], answer[drive + 2], answer[drive + 3] = head, stands, arguments, payload
     if HISTORY_MAX > 0 then
-      said[place] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
+      said[place] = (place > 1 and '; claimed ' or ' claimed ') .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
     end
   end
-  if not begin_quick(said[1] and table.concat(said, '; ')) then
+  if not begin_quick(said[1] and at_text .. table.concat(said)) then
     return nil
   end
   redis.call('HDEL', TX, 'bells')
@@ -2362,7 +2361,7 @@ local function said_ended(state, count)
   if not pieces then
     pieces = {}
     for place = 1, count do
-      pieces[place] = (place > 1 and '; ' or '') .. state .. ' ' .. ordinal_text(place)
+      pieces[place] = (place > 1 and '; ' or ' ') .. state .. ' ' .. ordinal_text(place)
     end
     pieces[count + 1] = '; ended ' .. state
     ended_texts[state][count] = pieces
@@ -2377,16 +2376,16 @@ local function quick()
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
-  local was, decided = found[2], found[3]
+  local was, decided, held = found[2], found[3], found[4]
   local retention = not found.err and plain_retention(found[1], count)
   local held_by_seen = HELD[was]
-  if not retention or not held_by_seen or DIRECTION[was] ~= direction or not found[4] or found[#found] then
+  if not retention or not held_by_seen or DIRECTION[was] ~= direction or not held or found[#found] then
     return nil
   end
   stamp = stamp + 1
   for at = taken + 4, taken + 2 + 2 * count, 2 do
-    local place, held = ARGV[at], held_by_seen[ARGV[at + 1]]
-    if not held or place > count or stamps[place] == stamp or held ~= true and found[4 + place] ~= held then
+    local place, stood = ARGV[at], held_by_seen[ARGV[at + 1]]
+    if not stood or place > count or stamps[place] == stamp or stood ~= true and found[4 + place] ~= stood then
       return nil
     end
     stamps[place] = stamp
@@ -2404,8 +2403,9 @@ local function quick()
   local said
   if HISTORY_MAX > 0 then
     local since = moment_of('decided', string.sub(decided or '', 1, 24))
-    since = since + (string.match(found[4], ' after=(%d+)$') or 0)
-    said = table.concat(said_ended(state, count), ' after ' .. number_text(now - since) .. ' ms')
+    local after = #held > HELD_BYTES and string.match(held, ' after=(%d+)$', HELD_BYTES + 1) or 0
+    local took = ' after ' .. number_text(now - since - after) .. ' ms'
+    said = moment_text(now) .. table.concat(said_ended(state, count), took)
   end
   if not begin_quick(said, expires) then
     return nil
@@ -2641,7 +2641,7 @@ local function check_types()
 end
 
 local function commit()
-  local history = find_history()
+  local has_notes = #notes > 0
   if record then
     if before.ended_at ~= record.ended_at then
       plan_lifetime()
@@ -2654,8 +2654,8 @@ local function commit()
     return false
   end
   check_types()
-  if history and not has_type('list', history) then
-    unreadable(string.sub(history, #TAG + 1), 'another type')
+  if has_notes and not has_type('list', HISTORY) then
+    unreadable(string.sub(HISTORY, #TAG + 1), 'another type')
   end
   write_messages()
   if record then
@@ -2664,8 +2664,8 @@ local function commit()
   for _, step in ipairs(plan) do
     redis.call(unpack(step, 2))
   end
-  if history then
-    keep_notes(history, record.ended_at, record.ended_at and expires_at(record))
+  if has_notes then
+    keep_notes(record.ended_at, record.ended_at and expires_at(record))
   end
   return true
 end
@@ -2717,13 +2717,13 @@ end
 -- The step that runs, and what is answered: the time, then a step's answer each.
 local place, operation, answers
 
-local function run_from_here(count, transactions)
+local function run_from_here(count, histories, transactions)
   while place <= count do
     last = #ARGV
     operation = OPERATIONS[take()]
     local arguments = take_number()
     last = taken + arguments
-    TX = KEYS[transactions + place]
+    TX, HISTORY = KEYS[transactions + place], KEYS[histories + place]
     GID = string.sub(TX, #TAG + 4)
     answers[place + 1] = step(operation)
     taken = last
@@ -2735,17 +2735,19 @@ local function run(keys, arguments)
   begin_call(keys, arguments)
   read_clock()
   HISTORY_MAX, typed, removed = take_number(), {}, {}
-  local transactions = 5 + take_number()
-  for at = 6, transactions do
+  local histories = 5 + take_number()
+  for at = 6, histories do
     declared[KEYS[at]] = true
   end
   ARGV = cmsgpack.unpack(take())
   taken, last = 0, #ARGV
   local count = take_number()
+  -- Each step's own keys: its history, if any is kept, and its record.
+  local transactions = HISTORY_MAX > 0 and histories + count or histories
   place, answers = 1, { now }
   begin_batch(transactions + 1)
   while place <= count do
-    local ok, problem = pcall(run_from_here, count, transactions)
+    local ok, problem = pcall(run_from_here, count, histories, transactions)
     if not ok then
       answers[place + 1] = answer_to(problem, operation)
       taken = last
@@ -2900,10 +2902,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_472b4f123bf34c35_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_472b4f123bf34c35_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_472b4f123bf34c35_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_472b4f123bf34c35_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_472b4f123bf34c35_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_472b4f123bf34c35_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_472b4f123bf34c35_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_736aa5782be81f5d_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_736aa5782be81f5d_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_736aa5782be81f5d_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_736aa5782be81f5d_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_736aa5782be81f5d_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_736aa5782be81f5d_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_736aa5782be81f5d_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
