@@ -239,7 +239,8 @@ async fn rule_11_a_completion_under_an_older_claim_is_accepted_and_a_failure_is_
         until("it is reported", || faulty.count("close") == 1).await;
         let gid = only(&store).gid;
         let (participants, token) = (vec![Name::new("bank").unwrap()], Token(7));
-        let claim = Op::from(ClaimWork { participants, token, lease_ms: 60_000, except: Vec::new() });
+        let claim =
+            Op::from(ClaimWork { participants, token, lease_ms: 60_000, except: Vec::new(), own: None });
         let claimed = || only(&store).branches[0].claim.is_some_and(|claim| claim.token == token);
         until("another claims it", || {
             store.apply_now(&gid, &claim);
@@ -252,6 +253,31 @@ async fn rule_11_a_completion_under_an_older_claim_is_accepted_and_a_failure_is_
         let expected = if accepted { BranchState::Confirmed } else { BranchState::Confirming };
         assert_eq!((branch.state, branch.last_error, branch.epoch), (expected, None, 2));
     }
+}
+
+/// Its claim asks for nothing that it has, and its handlers are given it all the same.
+#[tokio::test]
+async fn what_a_process_committed_and_left_to_messages_it_claims_without_reading_it_again() {
+    let (store, bank) = (MemoryStore::new(), Bank::default());
+    let faulty = Faulty::over(&store);
+    let runtime = hosting(&faulty, &bank).phase_two_inline(false).start().await.unwrap();
+    debit_and_credit(&runtime).await;
+    let gid = until_state(&store, TransactionState::Confirmed).await.gid;
+    let claims: Vec<_> = faulty
+        .ops()
+        .into_iter()
+        .filter_map(|op| match op {
+            Op::Claim(work) => Some(work),
+            _ => None,
+        })
+        .collect();
+    let [ClaimWork { own: Some(own), .. }] = &claims[..] else { panic!("{claims:?}") };
+    let actions: Vec<_> = own.branches.iter().map(|(action, _)| action.to_string()).collect();
+    assert_eq!(actions, ["bank.debit@1", "bank.credit@1"]);
+    let mut confirmed = bank.ran("confirm");
+    confirmed.sort_by_key(|ran| ran.branch);
+    let told: Vec<_> = confirmed.iter().map(|ran| (ran.action.as_str(), ran.amount, &ran.gid)).collect();
+    assert_eq!(told, [("debit", 10, &gid), ("credit", 20, &gid)]);
 }
 
 #[tokio::test]

@@ -124,6 +124,7 @@ fn decoding_answers(bencher: Bencher<'_, '_>, branches: usize) {
         token: Token(7),
         lease_ms: 3_000,
         except: vec![],
+        own: None,
     }
     .into();
     bencher.bench_local(|| decoding::reply(&claim, black_box(&answer)).expect("it can be read"));

@@ -234,6 +234,7 @@ fn heal(stepper: &Stepper, part: &Part, record: Record) -> Result<(), Violation>
                 token: Token(1_000 + look as u64),
                 lease_ms: DRIVE_LEASE_MS,
                 except: Vec::new(),
+                own: None,
             };
             let claimed = stepper.apply(&mut slot, &mut timer, &claim.into(), now);
             let Ok(Answer::Claimed(drives)) = claimed.result else { return Err(Violation::Stuck) };

@@ -181,6 +181,7 @@ impl Names {
                 token: token(owner, 0),
                 lease_ms: DRIVE_LEASE_MS,
                 except: Vec::new(),
+                own: None,
             }
             .into(),
             Spec::Renew { branch } => {

@@ -28,7 +28,7 @@ use crate::{
     outcome::TryOutcome,
     payload::Payload,
     record::{Decision, Direction, Known, Reason, Seen, Token, TransactionState},
-    runtime::{Awaited, Called, Group, Shared},
+    runtime::{Awaited, Called, Group, Kept, KeptBranch, Shared},
     seam::{Ended, Task},
     spans::{self, Before},
     store::{StoreError, StoreErrorKind},
@@ -595,6 +595,9 @@ impl TxInner {
         let deciding = self.shared.tracker.token();
         self.shared.seam.spawn(Box::pin(async move {
             let (settled, group) = tx.pursue(decide, claimed).await;
+            if !matches!(&settled, Ok(settled) if settled.decision.direction == Direction::Confirm) {
+                tx.shared.commits.forget(&tx.gid);
+            }
             tx.forget_lease();
             // A shutdown sees it among the drives before it is gone from the decisions.
             let shared = Arc::clone(&tx.shared);
@@ -661,6 +664,9 @@ impl TxInner {
             branches,
             actions,
         });
+        if direction == Direction::Confirm && inline.is_none() {
+            self.keep_commit(&state, reason);
+        }
         let decide = Decide {
             direction,
             reason,
@@ -670,6 +676,24 @@ impl TxInner {
             inline,
         };
         Some((Some(decide), claimed))
+    }
+
+    /// Keeps what messages will lead to, if this process is to answer all of them.
+    fn keep_commit(&self, state: &TxState, reason: Reason) {
+        let branches = state.branches.iter().enumerate().map(|(index, (ordinal, branch))| {
+            let Some(Known::Succeeded(result)) = &branch.known else { return None };
+            let here = self.shared.registry.finishes(branch.action.participant());
+            (here && ordinal.index() == index).then(|| KeptBranch {
+                action: branch.action.clone(),
+                arguments: branch.arguments.clone(),
+                result: result.clone(),
+                trace: branch.trace.clone(),
+            })
+        });
+        let branches: Option<Vec<_>> = branches.collect();
+        if let Some(branches) = branches.filter(|_| state.remote.is_empty()) {
+            self.shared.commits.keep(&self.gid, Kept { name: self.name.clone(), reason, branches });
+        }
     }
 
     async fn pursue(

@@ -3,54 +3,23 @@
 
 mod support;
 
-use redis::aio::MultiplexedConnection;
 use support::{
+    harm::{
+        Harm::{self, Append, Delete, Replace, Set},
+        harm,
+    },
     server::{Server, ask},
-    story::{MAIL, PAY, STOCK, Story, succeeded},
+    story::{MAIL, STOCK, Story, succeeded},
 };
 use tcc_core::{
-    machine::{ClaimWork, Close, CloseDrive, Decide, Heard, How, InlineClaim, Op},
-    record::{Direction, ParkCause, Reason, Seen, Token, TransactionState},
+    machine::How,
+    record::{Direction, ParkCause, TransactionState},
     store::{Store, StoreErrorKind},
 };
-use tcc_redis::{Durability, History, RedisStore};
-
-/// What is done to a record.
-enum Harm {
-    /// A field gets another value.
-    Set(&'static str, &'static str),
-    /// A field goes.
-    Delete(&'static str),
-    /// A text in a field is replaced by another.
-    Replace(&'static str, &'static str, &'static str),
-    /// A text is added at a field's end.
-    Append(&'static str, &'static str),
-}
-use Harm::{Append, Delete, Replace, Set};
+use tcc_redis::{Durability, RedisStore};
 
 async fn store(server: &Server) -> RedisStore {
     RedisStore::builder(server.url()).durability(Durability::Volatile).connect().await.expect("the store")
-}
-
-async fn harm(raw: &mut MultiplexedConnection, key: &str, harm: &Harm) {
-    match harm {
-        Set(field, value) => {
-            let () = ask(raw, &["HSET", key, field, value]).await;
-        }
-        Delete(field) => {
-            let gone: i64 = ask(raw, &["HDEL", key, field]).await;
-            assert_eq!(gone, 1, "{field} was there");
-        }
-        Replace(field, from, to) => {
-            let value: String = ask(raw, &["HGET", key, field]).await;
-            assert!(value.contains(from), "{field} is {value}");
-            let () = ask(raw, &["HSET", key, field, &value.replace(from, to)]).await;
-        }
-        Append(field, more) => {
-            let value: Option<String> = ask(raw, &["HGET", key, field]).await;
-            let () = ask(raw, &["HSET", key, field, &(value.unwrap_or_default() + more)]).await;
-        }
-    }
 }
 
 const MOMENT: &str = "2026-11-21T05:10:00.000Z";
@@ -504,120 +473,4 @@ async fn no_flipped_bit_of_a_record_changes_an_outcome_or_a_payload() {
         }
         assert!(found * 2 > flips, "most are found: {found} of {flips}");
     }
-}
-
-/// What the short way of a decision must not pass over.
-const TO_DECIDE: &[Harm] = &[
-    Replace("record", "format=1", "format=2"),
-    Set("state", "tried"),
-    Replace("record", "branches=2", "branches=3"),
-    Replace("record", "branches=2", "branches=1"),
-    Delete("until"),
-    Replace("until", " deadline=", " deadline=x"),
-    Replace("until", "lease=", "least="),
-    Delete("begun"),
-    Replace("begun", " by ", " to "),
-];
-
-/// What the short way of the end must not pass over.
-const TO_CLOSE: &[Harm] = &[
-    Replace("record", "format=1", "format=2"),
-    Set("state", "confirm"),
-    Set("state", "cancelling"),
-    Replace("record", "branches=2", "branches=3"),
-    Replace("record", "branches=2", "branches=1"),
-    Replace("record", "keep_ms=", "keep_ms=1h"),
-    Replace("record", "keep_ms=", ""),
-    Set("03", "mail.book@1"),
-];
-
-/// What the short way of a claim must not pass over.
-const TO_CLAIM: &[Harm] = &[
-    Replace("record", "format=1", "format=2"),
-    Set("state", "confirm"),
-    Set("state", "cancelling"),
-    Replace("record", "branches=2", "branches=3"),
-    Replace("record", "branches=2", "branches=1"),
-    Set("name", "a name"),
-    Delete("decided"),
-    Replace("decided", "confirm", "cancel"),
-    Replace("decided", "committed", "commuted"),
-    Replace("bells", "stock", "st/ck"),
-    Replace("01", "call=1", "call=2"),
-    Set("01.state", "cancelling succeeded"),
-    Delete("01.arguments"),
-    Replace("01.arguments", "tea", "pea"),
-    Delete("01.result"),
-    Replace("01.result", "17", "18"),
-    Set("03", "mail.book@1"),
-];
-
-fn commit(inline: &[usize]) -> Op {
-    let actions = inline.iter().map(|place| [STOCK, PAY][place - 1].parse().expect("an action"));
-    let inline = InlineClaim {
-        token: Token(7),
-        lease_ms: 60_000,
-        branches: inline.iter().map(|place| support::story::ordinal(*place)).collect(),
-        actions: actions.collect(),
-    };
-    let both = (1..=2).map(support::story::ordinal);
-    let decide = Decide {
-        direction: Direction::Confirm,
-        reason: Reason::Committed,
-        by: support::story::name("shop-1"),
-        create: None,
-        heard: both.map(|ordinal| Heard { ordinal, known: Some(succeeded()) }).collect(),
-        inline: (!inline.branches.is_empty()).then_some(inline),
-    };
-    decide.into()
-}
-
-fn close(places: &[usize]) -> Op {
-    let drives = places.iter().map(|place| CloseDrive {
-        ordinal: support::story::ordinal(*place),
-        epoch: 1,
-        direction: Direction::Confirm,
-        how: How::Done { seen: Seen::Succeeded },
-    });
-    Close { drives: drives.collect() }.into()
-}
-
-fn claim(participants: &[&str]) -> Op {
-    let participants = participants.iter().map(|name| support::story::name(name)).collect();
-    ClaimWork { participants, token: Token(7), lease_ms: 60_000, except: Vec::new() }.into()
-}
-
-#[tokio::test]
-async fn the_short_way_passes_over_no_harm() {
-    find_harm(vec![(commit(&[1, 2]), TO_DECIDE), (close(&[1, 2]), TO_CLOSE)]).await;
-}
-
-#[tokio::test]
-async fn the_short_way_of_queued_work_passes_over_no_harm() {
-    let queued = vec![(commit(&[]), TO_DECIDE), (claim(&["stock", "pay"]), TO_CLAIM), (close(&[1, 2]), &[])];
-    find_harm(queued).await;
-}
-
-/// Applies each operation to a record that was harmed in each of these ways, and then to one that was not.
-async fn find_harm(steps: Vec<(Op, &[Harm])>) {
-    let server = Server::volatile().await;
-    let store = RedisStore::builder(server.url()).durability(Durability::Volatile).history(History::off());
-    let store = store.connect().await.expect("a store");
-    let mut raw = server.raw().await;
-    let story = Story::new(&store, 1);
-    let key = store.inspect().record_key(&story.gid);
-    story.register(&[STOCK, PAY]).await;
-    let count = steps.len() as u64;
-    for (op, cases) in steps {
-        let () = ask(&mut raw, &["COPY", &key, "whole", "REPLACE"]).await;
-        for (place, case) in cases.iter().enumerate() {
-            harm(&mut raw, &key, case).await;
-            let answer = story.try_apply(op.clone()).await;
-            let error = answer.expect_err(&format!("case {place}"));
-            assert_eq!(error.kind(), StoreErrorKind::Corrupt, "case {place}: {error}");
-            let () = ask(&mut raw, &["COPY", "whole", &key, "REPLACE"]).await;
-        }
-        story.apply(op).await;
-    }
-    assert_eq!(store.short_ways().values().sum::<u64>(), 1 + count, "without harm, all go the short way");
 }

@@ -45,7 +45,8 @@ pub(super) fn claim(
             open_claim(branch, work.token, work.lease_ms, now);
             step.note(Transition::Claimed);
         }
-        drives.extend(drive((&name, &decision), Ordinal::from_index(index), branch, false, now));
+        let bare = work.own.is_some();
+        drives.extend(drive((&name, &decision), Ordinal::from_index(index), branch, bare, now));
     }
     if drives.is_empty() {
         step.note(Transition::ClaimedNothing);

@@ -213,6 +213,18 @@ pub struct ClaimWork {
     pub lease_ms: u64,
     /// Actions that are paused: their branches are left.
     pub except: Vec<ActionName>,
+    /// The transaction as the caller itself committed it, if it claims all of its branches: it has their arguments, and
+    /// wants none in the answer.
+    pub own: Option<OwnCommit>,
+}
+
+/// A commit of the caller's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct OwnCommit {
+    /// Why it was decided.
+    pub reason: Reason,
+    /// The actions of all branches in order, each with its try's result.
+    pub branches: Vec<(ActionName, Payload)>,
 }
 
 /// A claimed branch.

@@ -283,6 +283,7 @@ fn a_record_that_ends_is_kept_from_its_last_end_on() {
         token: crate::record::Token(1),
         lease_ms: LEASE_MS,
         except: Vec::new(),
+        own: None,
     };
     let Answer::Claimed(drives) = bench.apply(&gid, claim) else { panic!("claims") };
     let Drive { ordinal, epoch, direction, .. } = drives[0];

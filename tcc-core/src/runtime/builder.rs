@@ -287,6 +287,7 @@ impl RuntimeBuilder {
             open: Arc::new(Semaphore::new(config.open_permits())),
             leases: Mutex::new(BTreeMap::new()),
             endings: Arc::default(),
+            commits: Default::default(),
             events: broadcast::channel(config.events_max).0,
             accepting: AtomicBool::new(true),
             stopping: self.stopping,

@@ -11,7 +11,7 @@ use futures_util::{
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span};
 
-use super::{Shared, pauses::Paused, registry::Hosted};
+use super::{Kept, Shared, pauses::Paused, registry::Hosted};
 use crate::{
     config::FenceRetention,
     context::{CancelCx, ConfirmCx},
@@ -62,12 +62,19 @@ impl Shared {
         let work = async move {
             let token = Token(shared.seam.random());
             let claimed_at = shared.seam.elapsed();
-            let claim = ClaimWork { participants, token, lease_ms: shared.drive_lease_ms(), except };
+            let kept = if except.is_empty() { shared.commits.take(&gid, &participants) } else { None };
+            let own = kept.as_ref().map(Kept::own);
+            let claim = ClaimWork { participants, token, lease_ms: shared.drive_lease_ms(), except, own };
             match shared.call(&gid, claim, shared.config.drive_lease / 2).await {
-                Ok(Ok(drives)) if drives.is_empty() => {}
                 Ok(Ok(drives)) => {
-                    let before = Before::default();
-                    shared.drive(Group { gid, token, claimed_at, drives, before }).await;
+                    let drives = match kept {
+                        Some(kept) => kept.complete(drives),
+                        None => drives,
+                    };
+                    if !drives.is_empty() {
+                        let before = Before::default();
+                        shared.drive(Group { gid, token, claimed_at, drives, before }).await;
+                    }
                 }
                 Ok(Err(_)) => {}
                 Err(error) => shared.trouble("claiming work", Some(&gid), &error),

@@ -6,6 +6,7 @@ mod calls;
 mod driver;
 mod endings;
 mod keeper;
+mod kept;
 mod pace;
 mod pauses;
 mod registry;
@@ -34,6 +35,8 @@ pub(crate) use calls::Called;
 pub(crate) use driver::{Group, chain};
 pub(crate) use endings::Awaited;
 use endings::Endings;
+use kept::Commits;
+pub(crate) use kept::{Kept, KeptBranch};
 use pauses::Pauses;
 pub(crate) use registry::Hosted;
 use registry::Registry;
@@ -80,6 +83,8 @@ pub(crate) struct Shared {
     pub(crate) leases: Mutex<BTreeMap<Gid, Weak<TxInner>>>,
     /// Who waits here for a transaction's end.
     pub(crate) endings: Arc<Endings>,
+    /// What was committed here and left to messages.
+    pub(crate) commits: Commits,
     pub(crate) events: broadcast::Sender<Event>,
     pub(crate) accepting: AtomicBool,
     pub(crate) stopping: CancellationToken,

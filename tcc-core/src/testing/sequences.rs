@@ -34,10 +34,10 @@ use crate::{
     gid::Gid,
     machine::{
         Alive, Answer, Begin, Begun, Change, ClaimWork, Close, CloseDrive, Create, Decide, Drive, Heard, How,
-        InlineClaim, KeepAlive, NewBranch, Op, Operate, Redrive, Refusal, Register, Renew, Report, Sweep,
-        TryReport,
+        InlineClaim, KeepAlive, NewBranch, Op, Operate, OwnCommit, Redrive, Refusal, Register, Renew, Report,
+        Sweep, TryReport,
     },
-    name::{BusinessKey, CallId, Ordinal},
+    name::{BusinessKey, CallId, Name, Ordinal},
     outcome::TryOutcome,
     payload::Payload,
     record::{Closed, Direction, Known, Reason, Seen, Token},
@@ -173,6 +173,7 @@ impl Generator {
             acknowledged: false,
             decided: false,
             tries: BTreeMap::new(),
+            candid: true,
             drives: VecDeque::new(),
             ended: BTreeSet::new(),
             sent: VecDeque::new(),
@@ -192,6 +193,8 @@ struct Transaction {
     acknowledged: bool,
     decided: bool,
     tries: BTreeMap<Ordinal, (NewBranch, Known)>,
+    /// Whether every try was told as it was.
+    candid: bool,
     drives: VecDeque<Driven>,
     /// Branches whose end was answered.
     ended: BTreeSet<Ordinal>,
@@ -215,6 +218,16 @@ impl Transaction {
 
     fn remember(&mut self, op: &Op) {
         self.operations_left -= 1;
+        let is_so =
+            |ordinal: &Ordinal, told: &Known| self.tries.get(ordinal).is_some_and(|(_, known)| known == told);
+        self.candid &= match op {
+            Op::Report(report) => report.tries.iter().all(|told| is_so(&told.ordinal, &told.known)),
+            Op::Decide(decide) => decide
+                .heard
+                .iter()
+                .all(|told| told.known.as_ref().is_none_or(|known| is_so(&told.ordinal, known))),
+            _ => true,
+        };
         if self.sent.len() == REMEMBERED_MAX {
             self.sent.pop_front();
         }
@@ -278,7 +291,8 @@ impl Transaction {
             let participants = waiting.into_iter().filter(|_| together || random.chance(60));
             let participants = participants.map(text).collect();
             let (token, lease_ms) = (Token(random.next()), 1 + random.below(4 * LEASE_MS));
-            return Some(ClaimWork { participants, token, lease_ms, except: Vec::new() }.into());
+            let own = if together && random.chance(50) { self.own_commit() } else { None };
+            return Some(ClaimWork { participants, token, lease_ms, except: Vec::new(), own }.into());
         }
         let all = random.chance(50);
         let drives = open.into_iter().filter(|_| all || random.chance(60)).map(|drive| CloseDrive {
@@ -422,7 +436,15 @@ impl Transaction {
 
     fn claim(&self, random: &mut Random) -> ClaimWork {
         let earlier = if random.chance(12) { random.pick_from(self.drives.iter()) } else { None };
-        let participants = if random.chance(30) {
+        let own = if random.chance(30) { self.own_commit() } else { None };
+        let participants = if let Some(own) = &own {
+            own.branches
+                .iter()
+                .map(|(action, _)| text(action.participant()))
+                .collect::<BTreeSet<Name>>()
+                .into_iter()
+                .collect()
+        } else if random.chance(30) {
             PARTICIPANTS.iter().filter(|_| random.chance(70)).map(|name| text(name)).collect()
         } else {
             vec![text(random.pick(&PARTICIPANTS))]
@@ -432,7 +454,21 @@ impl Transaction {
             token: earlier.map_or_else(|| Token(random.next()), |drive| drive.token),
             lease_ms: 1 + random.below(3 * LEASE_MS),
             except: if random.chance(15) { vec![text(random.pick(&ACTIONS))] } else { Vec::new() },
+            own,
         }
+    }
+
+    /// The transaction as its initiator committed it, if every try succeeded and was told so.
+    fn own_commit(&self) -> Option<OwnCommit> {
+        if !self.candid {
+            return None;
+        }
+        let branches = self.tries.values().map(|(new, known)| match known {
+            Known::Succeeded(result) => Some((new.action.clone(), result.clone())),
+            Known::Refused => None,
+        });
+        let branches: Vec<_> = branches.collect::<Option<_>>()?;
+        (!branches.is_empty()).then_some(OwnCommit { reason: Reason::Committed, branches })
     }
 
     fn renew(&self, random: &mut Random) -> Renew {

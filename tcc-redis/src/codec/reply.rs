@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use tcc_core::{
     ActionName, CallId, Gid, Name, Ordinal, Payload, Timestamp, TryOutcome,
     machine::{
-        Alive, Answer, Begun, Change, Closes, Decided, Drive, Heard, InlineClaim, Op, Operated, Refusal,
-        Registered, Reported, Swept,
+        Alive, Answer, Begun, Change, ClaimWork, Closes, Decided, Drive, Heard, InlineClaim, Op, Operated,
+        Refusal, Registered, Reported, Swept,
     },
     record::{Closed, Decision, Direction, Known, Reason, TransactionState},
     store::{Applied, StoreError, StoreErrorKind},
@@ -225,6 +225,25 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
                 _ => TransactionState::Cancelled,
             };
             Ok(Answer::Closed(Closes { state, drives: vec![Ok(Closed::Final); close.drives.len()] }))
+        }
+        Op::Claim(ClaimWork { own: Some(own), lease_ms, .. }) => {
+            let drives = own.branches.iter().enumerate().map(|(index, (action, result))| Drive {
+                ordinal: Ordinal::from_index(index),
+                action: action.clone(),
+                direction: Direction::Confirm,
+                epoch: 1,
+                attempt: 1,
+                arguments: None,
+                name: None,
+                trace: None,
+                outcome: TryOutcome::Succeeded(result.clone()),
+                ongoing_ms: None,
+                unhandled_ms: None,
+                lease_ms: *lease_ms,
+                decided: Direction::Confirm,
+                reason: own.reason,
+            });
+            Ok(Answer::Claimed(drives.collect()))
         }
         _ => Err(strange("no such short way")),
     }

@@ -7,7 +7,7 @@ use std::{
 
 use tcc_core::{
     Gid, Ordinal, Payload, Timestamp, TraceParent,
-    machine::{Change, CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
+    machine::{Change, ClaimWork, CloseDrive, Create, Heard, How, InlineClaim, NewBranch, Op, TryReport},
     record::{Known, Token, cut_error},
     store::{StoreError, StoreErrorKind},
 };
@@ -80,6 +80,7 @@ impl Arguments {
     }
 
     /// How many there are.
+    #[cfg(feature = "testing")]
     pub(crate) fn count(&self) -> usize {
         self.count
     }
@@ -152,6 +153,7 @@ pub(crate) fn request(gid: &Gid, op: &Op) -> Result<Request, StoreError> {
                 to.text(participant);
                 Ok(())
             })?;
+            to.own(work);
         }
         Op::Renew(renew) => {
             to.token(Some(renew.token));
@@ -359,6 +361,16 @@ impl Request {
             return Ok(());
         }
         self.ordinals(&inline.branches)
+    }
+
+    /// How many branches the caller has all there is to know of, if the participants it names are theirs.
+    fn own(&mut self, work: &ClaimWork) {
+        self.flag(work.own.is_some());
+        let Some(own) = &work.own else { return };
+        let named = |name: &str| work.participants.iter().any(|participant| participant.as_str() == name);
+        let covers = own.branches.iter().all(|(action, _)| named(action.participant()));
+        self.count(if covers { own.branches.len() } else { 0 });
+        self.text(Word(own.reason));
     }
 
     /// Most often, each is done by its first claim, and all in one direction.

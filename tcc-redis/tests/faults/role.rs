@@ -89,6 +89,7 @@ impl Service {
             .process(self.name.parse().expect("a name"))
             .lease(LEASE)
             .drive_lease(LEASE)
+            .phase_two_inline(!self.name.ends_with(['2', '5', '8']))
             .sweep_interval(Duration::from_millis(50))
             .store_timeout(Duration::from_millis(1_500))
             .decide_patience(Duration::from_secs(1))

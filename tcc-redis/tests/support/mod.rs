@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 pub(crate) mod differential;
+pub(crate) mod harm;
 pub(crate) mod link;
 pub(crate) mod proxy;
 pub(crate) mod random;

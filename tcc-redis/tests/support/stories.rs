@@ -79,6 +79,7 @@ impl Late {
             token,
             lease_ms: HOUR_MS,
             except: Vec::new(),
+            own: None,
         });
     }
 

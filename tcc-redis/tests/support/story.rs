@@ -113,6 +113,7 @@ impl<'a, S: Store + ?Sized> Story<'a, S> {
                 token: Token(token),
                 lease_ms: HOUR_MS,
                 except: vec![],
+                own: None,
             })
             .await
         {

@@ -153,7 +153,7 @@ impl Snapshot {
 /// Whoever is given a drive holds the branch's claim.
 fn check_drives(record: &Record, op: &Op, result: &Result<Answer, Refusal>, now: Timestamp) {
     let (token, bare, drives) = match (op, result) {
-        (Op::Claim(work), Ok(Answer::Claimed(drives))) => (Some(work.token), false, drives),
+        (Op::Claim(work), Ok(Answer::Claimed(drives))) => (Some(work.token), work.own.is_some(), drives),
         (Op::Decide(Decide { inline, .. }), Ok(Answer::Decided(decided))) => {
             let bare = inline.as_ref().is_some_and(|inline| !inline.actions.is_empty());
             (inline.as_ref().map(|inline| inline.token), bare, &decided.drives)

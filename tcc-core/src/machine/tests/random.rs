@@ -147,8 +147,13 @@ impl Run {
             return;
         }
         let token = Token(self.seed ^ self.now.as_millis());
-        let claim =
-            ClaimWork { participants: vec![participant.clone()], token, lease_ms: 1_000, except: Vec::new() };
+        let claim = ClaimWork {
+            participants: vec![participant.clone()],
+            token,
+            lease_ms: 1_000,
+            except: Vec::new(),
+            own: None,
+        };
         let Ok(Answer::Claimed(drives)) = self.apply(gid, &claim.into()).result else { panic!("no claim") };
         let drives = drives.iter().map(|drive| close(drive, done(drive))).collect();
         self.apply(gid, &Close { drives }.into());

@@ -341,6 +341,7 @@ pub(super) fn claim(participant: &str, token: u64) -> ClaimWork {
         token: Token(token),
         lease_ms: LEASE_MS,
         except: Vec::new(),
+        own: None,
     }
 }
 

@@ -199,16 +199,20 @@ fn lacks_version(world: &World, gid: &Gid) -> bool {
     parked.map(|parked| parked.cause).all(|cause| cause == ParkCause::UnknownAction)
 }
 
-/// Waits until nothing moves any more; false, and a violation, if that takes too long (I9).
+/// Waits until nothing moves any more; false, and a violation, if that takes too long (I9). What was still at two looks
+/// has stopped: at one alone, a try may just have ended and be about to tell so.
 async fn rest(world: &Arc<World>) -> bool {
     let patience = world.executor.now() + LIVENESS;
+    let mut was_still = false;
     loop {
         world.sleep(LOOK).await;
         let open = world.oracle().settled().open;
         let idle = !world.is_busy() && !world.oracle().is_running();
-        if open.is_empty() && idle {
+        let is_still = open.is_empty() && idle;
+        if is_still && was_still {
             return true;
         }
+        was_still = is_still;
         if world.executor.now() > patience {
             let what = if open.is_empty() { "clients or handlers hang".into() } else { format!("{open:?}") };
             world.oracle().violate(format!("{LIVENESS:?} after the last fault: {what} (I9)"));

@@ -110,8 +110,12 @@ async fn follow(world: Arc<World>, process: Process, mut events: broadcast::Rece
 async fn start(world: &Arc<World>, place: usize, process: Process) -> Result<Runtime, StartError> {
     let deployed = &world.plan.processes[place];
     let name = Name::new(&world.executor.name(process)).map_err(StartError::Name)?;
-    let dice = world.dice().fork();
+    let (leaves_to_messages, dice) = {
+        let mut dice = world.dice();
+        (dice.chance(3_000), dice.fork())
+    };
     let mut builder = Runtime::builder()
+        .phase_two_inline(!leaves_to_messages)
         .process(name)
         .store(Wire::new(Arc::clone(world), process, place))
         .seam(Arc::new(ProcessSeam::new(Arc::clone(&world.executor), process, dice)))

@@ -120,7 +120,7 @@ impl Teller {
             name,
             1,
             move |cx: TryCx, movement: Movement| attempt.clone().attempt(cx, movement),
-            move |cx: ConfirmCx, movement: Movement, _: Hold| confirm.clone().confirm(cx, movement),
+            move |cx: ConfirmCx, movement: Movement, hold: Hold| confirm.clone().confirm(cx, movement, hold),
             move |cx: CancelCx, movement: Movement, outcome: TryOutcome<Hold>| {
                 cancel.clone().cancel(cx, movement, outcome)
             },
@@ -135,7 +135,7 @@ impl Teller {
             name,
             2,
             move |cx: TryCx, noted: Noted| attempt.clone().attempt(cx, noted.movement),
-            move |cx: ConfirmCx, noted: Noted, _: Hold| confirm.clone().confirm(cx, noted.movement),
+            move |cx: ConfirmCx, noted: Noted, hold: Hold| confirm.clone().confirm(cx, noted.movement, hold),
             move |cx: CancelCx, noted: Noted, outcome: TryOutcome<Hold>| {
                 cancel.clone().cancel(cx, noted.movement, outcome)
             },
@@ -236,7 +236,8 @@ impl Teller {
         Ok(())
     }
 
-    async fn confirm(self, cx: ConfirmCx, movement: Movement) -> Result<(), PhaseError> {
+    async fn confirm(self, cx: ConfirmCx, movement: Movement, hold: Hold) -> Result<(), PhaseError> {
+        self.check_hold((cx.gid().clone(), cx.branch()), hold, movement);
         let start = Start {
             process: self.process,
             gid: cx.gid().clone(),
@@ -245,7 +246,7 @@ impl Teller {
             epoch: cx.epoch(),
             attempt: cx.attempt(),
         };
-        self.phase_two(start, movement.account).await
+        self.phase_two(start, movement).await
     }
 
     async fn cancel(
@@ -254,6 +255,9 @@ impl Teller {
         movement: Movement,
         outcome: TryOutcome<Hold>,
     ) -> Result<(), PhaseError> {
+        if let TryOutcome::Succeeded(hold) = &outcome {
+            self.check_hold((cx.gid().clone(), cx.branch()), *hold, movement);
+        }
         let told = match outcome {
             TryOutcome::Succeeded(_) => Seen::Succeeded,
             TryOutcome::Refused => Seen::Refused,
@@ -267,10 +271,18 @@ impl Teller {
             epoch: cx.epoch(),
             attempt: cx.attempt(),
         };
-        self.phase_two(start, movement.account).await
+        self.phase_two(start, movement).await
     }
 
-    async fn phase_two(self, start: Start, account: usize) -> Result<(), PhaseError> {
+    /// What a handler is given as its try's result is what its try gave.
+    fn check_hold(&self, place: Place, hold: Hold, movement: Movement) {
+        if hold != (Hold { branch: place.1, amount: movement.amount }) {
+            let what = format!("{}/{} of {movement:?} was given {hold:?}", place.0, place.1);
+            self.world.oracle().misled(&place, what);
+        }
+    }
+
+    async fn phase_two(self, start: Start, movement: Movement) -> Result<(), PhaseError> {
         let world = Arc::clone(&self.world);
         let place: Place = (start.gid.clone(), start.branch);
         let phase = start.phase;
@@ -289,7 +301,7 @@ impl Teller {
         if world.strikes(|rates| rates.parks) {
             mishap = Some(Mishap::Park);
         }
-        match world.plan.cursed.filter(|(cursed, _)| *cursed == account && !world.is_healed()) {
+        match world.plan.cursed.filter(|(cursed, _)| *cursed == movement.account && !world.is_healed()) {
             Some((_, Curse::Fails)) => mishap = Some(Mishap::Refuse),
             Some((_, Curse::Kills)) => self.die().await,
             None => {}
@@ -320,6 +332,12 @@ impl Teller {
         let now = world.executor.now();
         world.note(self.process, format_args!("{} does {effect:?}", run.id));
         world.oracle().effect(&run.id, effect, now);
+        if let Effect::Moved(reserved) = effect
+            && reserved != movement
+        {
+            let what = format!("{} was given {movement:?}, and had tried {reserved:?}", run.id);
+            world.oracle().misled(&place, what);
+        }
         if effect == Effect::Contradiction {
             run.end(Ending::Failed);
             return Err(PhaseError::park("the fence holds the opposite"));

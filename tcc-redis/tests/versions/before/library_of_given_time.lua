@@ -1,4 +1,4 @@
-#!lua name=tcc_736aa5782be81f5d
+#!lua name=tcc_51b00faec3716458
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -1986,6 +1986,7 @@ local quick, leave
 local WATCHED = {
   head = 'record state name decided held bells', parts = { '', '.state', '.arguments', '.result' }, beyond = true,
 }
+local WATCHED_OWN = { head = 'record state decided held bells', parts = {}, beyond = true }
 -- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
 local WAITING = {
   confirming = { [false] = 'confirming succeeded' },
@@ -2056,35 +2057,82 @@ local function find_decided(text)
   return at, known[1], known[2]
 end
 
+-- What is written of the record's claim, made now.
+local function held_by(token, lease_ms, at, at_text)
+  local held = 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
+  if HISTORY_MAX > 0 and at ~= at_text then
+    held = held .. ' after=' .. number_text(now - moment_of('decided', at))
+  end
+  return held
+end
+
+local function said_claimed(count, direction)
+  local said = { moment_text(now) }
+  for place = 1, count do
+    said[place + 1] = (place > 1 and '; claimed ' or ' claimed ') .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
+  end
+  return table.concat(said)
+end
+
+-- The messages of a record that waits, and when, which way and why it was decided.
+local function find_rung(state, decided, bells, queues)
+  local at, direction, reason = find_decided(decided)
+  -- Moments of one length sort as they follow each other.
+  if direction ~= DIRECTION[state] or at > moment_text(now) then
+    return nil
+  end
+  return find_bells(bells or '', queues), at, direction, reason
+end
+
+local function take_messages(entries, queues)
+  redis.call('HDEL', TX, 'bells')
+  for participant, entry in pairs(entries) do
+    remove_message(queues[participant], entry)
+  end
+end
+
+-- All branches of a commit of the caller's own, which are the participants'. In a confirming record without marks and
+-- without a claim, all branches wait; what they are the caller knows.
+local function claim_own(queues, token, lease_ms, count, why)
+  if count > QUICK_MAX then
+    return nil
+  end
+  local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED_OWN, count)))
+  if found.err or not plain_retention(found[1], count) or found[2] ~= 'confirming' or found[4] or found[#found] then
+    return nil
+  end
+  local entries, at, _, reason = find_rung(found[2], found[3], found[5], queues)
+  if not entries or reason ~= why then
+    return nil
+  end
+  for participant in pairs(queues) do
+    if not entries[participant] then
+      return nil
+    end
+  end
+  if not begin_quick(HISTORY_MAX > 0 and said_claimed(count, 'confirm')) then
+    return nil
+  end
+  redis.call('HSET', TX, 'held', held_by(token, lease_ms, at, moment_text(now)))
+  take_messages(entries, queues)
+  return QUICK
+end
+
 -- All branches of the record wait as the decision left them, and are the participants', whose messages stand. What is
 -- answered is read by the caller, a branch after the other: its line, how it stood, and its payloads.
-local function quick()
-  local token, lease_ms, except = unpack(ARGV, taken + 1, taken + 3)
-  local queues = except == 0 and lease_ms >= BELL_BASE and find_queues_from(taken + 4)
-  local found, count
-  if queues then
-    found, count = read_plain(WATCHED)
-  end
+local function claim_all(queues, token, lease_ms)
+  local found, count = read_plain(WATCHED)
   local waiting = found and not found[5] and WAITING[found[2]]
   if not waiting then
     return nil
   end
   local _, state, name, decided, _, bells = unpack(found, 1, 6)
-  local at, direction, reason = find_decided(decided)
-  local at_text = moment_text(now)
-  -- Moments of one length sort as they follow each other.
-  if direction ~= DIRECTION[state] or at > at_text then
-    return nil
-  end
-  local entries = find_bells(bells or '', queues)
+  local entries, at, direction, reason = find_rung(state, decided, bells, queues)
   if not entries or not string.find(name or '', NAME) then
     return nil
   end
-  local held = 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
-  if HISTORY_MAX > 0 and at ~= at_text then
-    held = held .. ' after=' .. number_text(now - moment_of('decided', at))
-  end
-  local set, answer, said, fields = { 'held', held }, { 'quick', direction, reason, name }, {}, fields_of(WATCHED, count)
+  local set = { 'held', held_by(token, lease_ms, at, moment_text(now)) }
+  local answer, fields = { 'quick', direction, reason, name }, fields_of(WATCHED, count)
   for place = 1, count do
     local part = 4 * place + 2
     local head, text, arguments, result = unpack(found, part + 1, part + 4)
@@ -2105,19 +2153,26 @@ local function quick()
     end
     local drive = 4 * place + 1
     answer[drive], answer[drive + 1], answer[drive + 2], answer[drive + 3] = head, stands, arguments, payload
-    if HISTORY_MAX > 0 then
-      said[place] = (place > 1 and '; claimed ' or ' claimed ') .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
-    end
   end
-  if not begin_quick(said[1] and at_text .. table.concat(said)) then
+  if not begin_quick(HISTORY_MAX > 0 and said_claimed(count, direction)) then
     return nil
   end
-  redis.call('HDEL', TX, 'bells')
   redis.call('HSET', TX, unpack(set))
-  for participant, entry in pairs(entries) do
-    remove_message(queues[participant], entry)
-  end
+  take_messages(entries, queues)
   return answer
+end
+
+local function quick()
+  local token, lease_ms, except, participants = unpack(ARGV, taken + 1, taken + 4)
+  local queues = except == 0 and lease_ms >= BELL_BASE and find_queues_from(taken + 4)
+  if not queues then
+    return nil
+  end
+  local is_own, count, why = unpack(ARGV, taken + 5 + participants, taken + 7 + participants)
+  if is_own == 1 then
+    return count > 0 and claim_own(queues, token, lease_ms, count, why)
+  end
+  return claim_all(queues, token, lease_ms)
 end
 
 local function operate()
@@ -2129,6 +2184,12 @@ local function operate()
   local participants, theirs = take_list(take), {}
   for _, participant in ipairs(participants) do
     theirs[participant] = true
+  end
+  -- Who committed it has the arguments. How many branches that were, and why, matters only to the short way.
+  local bare = take_flag()
+  if bare then
+    take()
+    take()
   end
   if not record then
     refuse('not_found')
@@ -2155,7 +2216,7 @@ local function operate()
       end
     end
     if takes then
-      drives[#drives + 1] = drive(branch)
+      drives[#drives + 1] = drive(branch, bare)
     end
   end
   if not repeated then
@@ -2902,10 +2963,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_736aa5782be81f5d_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_736aa5782be81f5d_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_736aa5782be81f5d_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_736aa5782be81f5d_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_736aa5782be81f5d_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_736aa5782be81f5d_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_736aa5782be81f5d_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_51b00faec3716458_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_51b00faec3716458_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_51b00faec3716458_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_51b00faec3716458_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_51b00faec3716458_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_51b00faec3716458_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_51b00faec3716458_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }

@@ -38,8 +38,9 @@ impl Oracle {
         if self.records.get(gid).is_some_and(|record| record.decision.is_some()) {
             return;
         }
-        let earlier = self.keyed.get(key).into_iter().flatten();
-        let clash = earlier.clone().find(|other| {
+        // Those before it were cancelled when it began; a late outcome may reopen one, to be cancelled once more.
+        let earlier = self.keyed.insert(key.to_owned(), gid.clone()).filter(|earlier| earlier != gid);
+        let clash = earlier.filter(|other| {
             if self.is_excused(other) {
                 return false;
             }
@@ -52,7 +53,6 @@ impl Oracle {
         if let Some(clash) = clash {
             self.violate(clash);
         }
-        self.keyed.entry(key.to_owned()).or_default().push(gid.clone());
     }
 
     pub(in crate::testing::sim) fn told(&mut self, caller: &Caller<'_>, now: Timestamp) {

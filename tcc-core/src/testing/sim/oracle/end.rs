@@ -109,6 +109,12 @@ impl Oracle {
             if self.abandoned.contains(&place) || self.is_forgotten(&place) || unlearned {
                 continue;
             }
+            // What a failover left on both sides stays with the operator, and siblings that were parked with it.
+            let record = self.records.get(&place.0).filter(|_| self.is_excused(&place.0));
+            if record.and_then(|record| record.branch(place.1)).is_some_and(|branch| branch.parked.is_some())
+            {
+                continue;
+            }
             if fenced || self.runs_of(&place).filter(|run| run.is_try()).any(told) {
                 return Err(format!("{bank} still holds a reservation of {}/{} (I5)", place.0, place.1));
             }

@@ -50,8 +50,8 @@ pub(super) struct Oracle {
     unwritten: BTreeSet<Gid>,
     /// Branches whose value was given to a closure.
     heard: BTreeSet<Place>,
-    /// Transactions that ran under each business key.
-    keyed: BTreeMap<String, Vec<Gid>>,
+    /// The transaction that ran last under each business key.
+    keyed: BTreeMap<String, Gid>,
     deaths: BTreeMap<Process, Duration>,
     answers: u64,
     orphans: u64,

@@ -8,7 +8,7 @@ use crate::{
     name::Ordinal,
     record::{BranchState, Seen},
     testing::sim::{
-        bank::{Effect, Movement},
+        bank::{Effect, Movement, Place},
         executor::Process,
         plan::ATTEMPTS_MAX,
     },
@@ -105,6 +105,14 @@ impl Oracle {
     pub(in crate::testing::sim) fn reserved(&mut self, id: &RunId, now: Duration) {
         if let Phase::Try { movement, .. } = self.runs[id.number].start.phase {
             self.effect(id, Effect::Moved(movement), now);
+        }
+    }
+
+    /// A confirm or cancel was given something else than its branch was tried with, or than its try gave. A store that
+    /// lost a branch may give its number to another.
+    pub(in crate::testing::sim) fn misled(&mut self, place: &Place, what: String) {
+        if !self.is_forgotten(place) {
+            self.violate(what);
         }
     }
 
