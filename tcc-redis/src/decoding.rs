@@ -113,3 +113,53 @@ impl RedisStore {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tcc_core::{
+        Ordinal, Payload, Timestamp,
+        machine::{Report, TryReport},
+        record::Known,
+    };
+
+    use super::*;
+
+    fn gid() -> Gid {
+        Gid::new(Timestamp::from_millis(1_795_000_000_000), 17, 0)
+    }
+
+    fn report() -> Op {
+        let known = Known::Succeeded(Payload::from_json("{}"));
+        Report { tries: vec![TryReport { ordinal: Ordinal::from_index(0), known }] }.into()
+    }
+
+    #[test]
+    fn messages_are_read_as_redis_writes_them() {
+        let gid = gid();
+        let whole = format!("*2\r\n$3\r\n1-0\r\n*2\r\n$3\r\ngid\r\n${}\r\n{gid}\r\n", gid.as_str().len());
+        let answer = format!("*1\r\n*2\r\n$5\r\nqueue\r\n*2\r\n{whole}*2\r\n$3\r\n2-0\r\n*-1\r\n");
+        let read = messages("queue", answer.as_bytes());
+        assert_eq!(read, [("1-0".to_owned(), Some(gid)), ("2-0".to_owned(), None)]);
+        assert_eq!(messages("other", answer.as_bytes()), []);
+    }
+
+    #[test]
+    fn answers_are_read_as_functions_give_them() {
+        let recorded = b"*2\r\n$2\r\nok\r\n*1\r\n$8\r\nrecorded\r\n";
+        assert!(reply(&report(), recorded).is_ok());
+        for strange in [&b"*1\r\n$3\r\nyes\r\n"[..], b"*"] {
+            assert!(reply(&report(), strange).is_err());
+        }
+    }
+
+    #[test]
+    fn arguments_are_those_that_functions_are_sent() {
+        let (operation, arguments) = arguments(&gid(), &report()).unwrap();
+        let arguments = arguments.into_iter().map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(operation, "report");
+        assert_eq!(arguments.collect::<Vec<_>>(), ["1", "1", "succeeded", "2:bf21a9e8 {}"]);
+        for (text, is) in [("0", Some(0)), ("17", Some(17)), ("017", None), ("-1", None), ("", None)] {
+            assert_eq!(number(text.as_bytes()), is, "{text}");
+        }
+    }
+}

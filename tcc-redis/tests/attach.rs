@@ -64,4 +64,10 @@ async fn a_newer_namespace_is_refused_by_its_schema() {
         let strange = RedisStore::builder(server.url()).attach().await.expect_err("a strange namespace");
         assert_eq!(strange.kind(), StoreErrorKind::Misconfigured, "{strange}");
     }
+    for (field, other) in [("schema", "shards"), ("shards", "schema")] {
+        let () = ask(&mut raw, &["DEL", "{tcc:00}:meta"]).await;
+        let _: i64 = ask(&mut raw, &["HSET", "{tcc:00}:meta", field, "1"]).await;
+        let half = RedisStore::builder(server.url()).attach().await.expect_err("half a namespace");
+        assert!(!half.to_string().contains("there is no namespace"), "without {other}: {half}");
+    }
 }

@@ -120,6 +120,7 @@ async fn namespaces_do_not_see_each_other() {
         builder.namespace(namespace).connect().await.expect("a store")
     };
     let (one, other) = (connect("one").await, connect("other").await);
+    assert!(format!("{one:?}").contains("\"one\""), "{one:?}");
     Story::new(&one, 1).trying().await;
     assert_eq!(other.load(&Story::new(&other, 1).gid).await.expect("an answer"), None);
     assert!(other.open(0, None, 10).await.expect("a list").is_empty());
@@ -144,6 +145,13 @@ async fn what_cannot_be_written_as_a_time_is_refused_by_name() {
             story.try_apply(Begin { create, again_after_cancel: false }).await.expect_err("a refusal");
         assert!(error.to_string().contains(field) && !error.is_retryable(), "{error}");
     }
+    const HUNDRED_YEARS_MS: u64 = 3_155_760_000_000;
+    for (lease_ms, is_taken) in [(HUNDRED_YEARS_MS, true), (HUNDRED_YEARS_MS + 1, false)] {
+        let create = Create { lease_ms, ..create.clone() };
+        let begun = story.try_apply(Begin { create, again_after_cancel: false }).await;
+        assert_eq!(begun.is_ok(), is_taken, "{begun:?}");
+    }
+    let story = Story::new(&store, 2);
     let other = Create { gid: in_shard(9, 0), ..create };
     let error = story.try_apply(Begin { create: other, again_after_cancel: false }).await;
     assert!(error.expect_err("another's record").to_string().contains("was asked to create"));

@@ -196,6 +196,21 @@ async fn full_memory_denies_the_call_that_begins_and_not_the_one_that_finishes()
 }
 
 #[tokio::test]
+async fn a_call_that_is_refused_is_not_sent_again() {
+    let server = Server::volatile().await;
+    let mut raw = server.raw().await;
+    let () = ask(&mut raw, &["ACL", "SETUSER", "shop", "on", ">pw", "~*", "+@all"]).await;
+    let store = store(&format!("redis://shop:pw@127.0.0.1:{}/", server.port())).await;
+    let story = Story::new(&store, 1);
+    let register = support::story::register(Some(story.create().await), &[STOCK]);
+    let () = ask(&mut raw, &["ACL", "SETUSER", "shop", "resetkeys", "~{tcc:01}:*"]).await;
+    let before = calls(&mut raw).await;
+    let refused = story.try_apply(register).await.expect_err("no key of this shard");
+    assert_eq!(refused.kind(), StoreErrorKind::Misconfigured, "{refused}");
+    assert_eq!(calls(&mut raw).await - before, 1);
+}
+
+#[tokio::test]
 async fn calls_are_bounded_in_bytes_and_steps() {
     let server = Server::volatile().await;
     let store = store(&server.url()).await;

@@ -185,6 +185,15 @@ fn is_balanced(code: &str) -> bool {
 }
 
 #[test]
+fn the_functions_have_places_to_break() {
+    let parts = tcc_redis::script_parts().iter().filter(|(part, text)| !mutants(part, text).is_empty());
+    let parts: Vec<&str> = parts.map(|(part, _)| *part).collect();
+    for part in ["record", "begin", "register", "decide", "claim", "close", "sweep", "operate"] {
+        assert!(parts.contains(&part), "{part} is not among {parts:?}");
+    }
+}
+
+#[test]
 fn conditions_are_broken_in_every_way() {
     let found = changes("  if a and b(c or d) or e then");
     let expected = [

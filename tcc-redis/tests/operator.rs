@@ -311,10 +311,11 @@ async fn a_record_that_cannot_be_read_is_listed_with_why() {
     let server = Server::volatile().await;
     let store = connect(&server, 1).await;
     let mut raw = server.raw().await;
-    let (good, bad, worse) = (story_in(&store, 1, 0), story_in(&store, 2, 0), story_in(&store, 3, 0));
-    for story in [&good, &bad, &worse] {
+    let [good, bad, worse, gone] = [1, 2, 3, 4].map(|number| story_in(&store, number, 0));
+    for story in [&good, &bad, &worse, &gone] {
         story.trying().await;
     }
+    let _: i64 = ask(&mut raw, &["DEL", &store.inspect().record_key(&gone.gid)]).await;
     let () = ask(&mut raw, &["HSET", &store.inspect().record_key(&bad.gid), "state", "maybe"]).await;
     let () = ask(&mut raw, &["SET", &store.inspect().record_key(&worse.gid), "text"]).await;
     let (found, _) =
@@ -344,6 +345,7 @@ async fn numbers_tell_what_each_index_holds() {
     let participants = [stock.clone(), name("mail"), name("nobody")];
     let counts = store.inspect().counts(0, &participants).await.expect("numbers");
     assert_eq!((counts.open_listed, counts.timers, counts.overdue), (1, 5, 1));
+    assert_eq!(counts.open_at_least(), 5);
     assert_eq!((counts.parked, counts.unreadable, counts.audit), (3, 0, 1));
     let queued: Vec<u64> = participants.iter().map(|participant| counts.queued[participant]).collect();
     assert_eq!(queued, [1, 4, 0]);

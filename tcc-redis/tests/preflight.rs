@@ -31,7 +31,7 @@ async fn a_configuration_that_says_nothing_is_a_hidden_one() {
     let stated = RedisStore::builder(proxy.url_of(0)).durability(Durability::Always).connect().await;
     let warnings = stated.expect("a store").warnings();
     let unchecked = warnings.iter().find(|warning| warning.kind == WarningKind::DurabilityUnchecked);
-    let told = unchecked.expect("a warning").message.as_str();
+    let told = unchecked.expect("a warning").to_string();
     assert!(told.contains("`always`") && told.contains(".durability("), "{told}");
     let words =
         [Durability::Volatile, Durability::EverySecond, Durability::Always].map(|one| one.to_string());
@@ -47,6 +47,10 @@ async fn a_default_user_without_a_password_is_told_and_another_is_not() {
         let warnings = RedisStore::connect(proxy.url_of(0)).await.expect("a store").warnings();
         assert_eq!(warnings.iter().any(|one| one.kind == WarningKind::NoPassword), is_told, "{warnings:?}");
     }
+    // Who may not ask its own name is not told, and is served.
+    let () = ask(&mut server.raw().await, &["ACL", "SETUSER", "default", "-acl|whoami"]).await;
+    let warnings = RedisStore::connect(server.url()).await.expect("a store").warnings();
+    assert!(warnings.iter().all(|one| one.kind != WarningKind::NoPassword), "{warnings:?}");
 }
 
 #[tokio::test]

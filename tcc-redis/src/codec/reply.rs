@@ -58,7 +58,6 @@ impl Values {
     pub(crate) fn text(&mut self) -> Read<String> {
         match self.next()? {
             Value::BulkString(bytes) => String::from_utf8(bytes).map_err(|_| strange("no text")),
-            Value::SimpleString(text) => Ok(text),
             Value::Int(number) => Ok(number.to_string()),
             _ => Err(strange("no text")),
         }

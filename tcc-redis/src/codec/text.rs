@@ -132,7 +132,10 @@ mod tests {
             let at = Timestamp::from_millis(millis);
             assert_eq!(moment("f", &at.to_string()), Ok(at));
         }
-        for bad in ["", "2026-02-30T00:00:00.000Z", "2026-11-21T24:00:00.000Z", "2026-11-21 05:10:00.000Z"] {
+        let none = ["2026-02-30", "2026-03-00", "2026-00-10", "0000-01-01", "1969-12-31"];
+        let none = none.map(|day| format!("{day}T00:00:00.000Z"));
+        let bad = ["", "2026-11-21T24:00:00.000Z", "2026-11-21 05:10:00.000Z"];
+        for bad in bad.into_iter().chain(none.iter().map(String::as_str)) {
             assert!(moment("f", bad).is_err(), "{bad}");
         }
     }

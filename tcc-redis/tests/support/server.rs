@@ -135,13 +135,22 @@ impl Server {
                 && let Ok(mut connection) = client.get_multiplexed_async_connection().await
             {
                 let pong = redis::cmd("PING").query_async::<String>(&mut connection).await;
-                if pong.is_ok() || pong.is_err_and(|error| error.code() != Some("LOADING")) {
+                let is_up = pong.is_ok() || pong.is_err_and(|error| error.code() != Some("LOADING"));
+                if is_up && !self.is_another(&mut connection).await {
                     return true;
                 }
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         false
+    }
+
+    /// Whether the server that answers says that it is not this one: another test's has taken the port, and this one is
+    /// about to end for want of it.
+    async fn is_another(&self, connection: &mut MultiplexedConnection) -> bool {
+        let info = redis::cmd("INFO").arg("server").query_async::<String>(connection).await;
+        let own = format!("process_id:{}", self.pid());
+        info.is_ok_and(|info| !info.lines().any(|line| line.trim_end() == own))
     }
 
     pub(crate) fn pid(&self) -> u32 {
