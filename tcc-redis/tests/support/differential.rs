@@ -234,6 +234,7 @@ impl Bench {
                 return Err(format!("{}: the answer was not lost", place("loss")));
             }
         }
+        let first = expected.clone();
         if !matches!(self.mode, Mode::Once | Mode::Later) {
             if matches!(self.mode, Mode::Twice) {
                 let first = self.next_store().apply(gid, op).await.map_err(text)?;
@@ -246,7 +247,11 @@ impl Bench {
         let actual = self.next_store().apply(gid, op).await.map_err(|error| {
             format!("{}: {error}: {:?}", place("error"), std::error::Error::source(&error).map(text))
         })?;
-        same(&place("answer"), &expected, &actual)?;
+        // To reopen what had ended takes its business key, which is asked for: the question was lost then, not the answer.
+        let asked = matches!(self.mode, Mode::Lossy(_)) && transitions.contains(&Transition::Reopened);
+        if !asked || actual != first {
+            same(&place("answer"), &expected, &actual)?;
+        }
         coverage.operations += 1;
         coverage.refused(&expected.result);
         let ended = transitions.iter().any(|transition| matches!(transition, Transition::Ended(_)));
