@@ -112,7 +112,7 @@ async fn start(world: &Arc<World>, place: usize, process: Process) -> Result<Run
     let name = Name::new(&world.executor.name(process)).map_err(StartError::Name)?;
     let (leaves_to_messages, dice) = {
         let mut dice = world.dice();
-        (dice.chance(3_000), dice.fork())
+        (dice.chance(3_000) && world.script.is_none(), dice.fork())
     };
     let mut builder = Runtime::builder()
         .phase_two_inline(!leaves_to_messages)
