@@ -271,7 +271,8 @@ async fn what_a_process_committed_and_left_to_messages_it_claims_without_reading
             _ => None,
         })
         .collect();
-    let [ClaimWork { own: Some(own), .. }] = &claims[..] else { panic!("{claims:?}") };
+    // A slow machine may see its message rung for again, and claimed in vain.
+    let Some(ClaimWork { own: Some(own), .. }) = claims.first() else { panic!("{claims:?}") };
     let actions: Vec<_> = own.branches.iter().map(|(action, _)| action.to_string()).collect();
     assert_eq!(actions, ["bank.debit@1", "bank.credit@1"]);
     let mut confirmed = bank.ran("confirm");
