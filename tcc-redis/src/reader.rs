@@ -8,7 +8,7 @@
 //! rung again by the timer of its transaction, which replaces it.
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     time::Duration,
 };
@@ -148,6 +148,19 @@ pub(crate) fn entries(queues: &[(String, Name)], answer: Value) -> Vec<Entry> {
     entries
 }
 
+/// Puts messages of one transaction together, where the first of them stands. Queues are read from their beginnings, and
+/// claims that come in that order can trim them.
+fn together(entries: Vec<Entry>) -> Vec<Entry> {
+    let mut first = BTreeMap::new();
+    let mut placed: Vec<(usize, Entry)> = Vec::with_capacity(entries.len());
+    for (place, entry) in entries.into_iter().enumerate() {
+        let gid = entry.gid.clone();
+        placed.push((gid.map_or(place, |gid| *first.entry(gid).or_insert(place)), entry));
+    }
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, entry)| entry).collect()
+}
+
 impl Reader {
     async fn run(self) {
         let mut pause = PAUSE.0;
@@ -260,10 +273,7 @@ impl Reader {
             reads.add_command(read(false));
         }
         let answers: Vec<Value> = reads.query_async(connection).await?;
-        let mut taken: Vec<Entry> =
-            answers.into_iter().flat_map(|answer| entries(&self.queues, answer)).collect();
-        taken.sort_by(|one, other| one.gid.cmp(&other.gid));
-        Ok(taken)
+        Ok(together(answers.into_iter().flat_map(|answer| entries(&self.queues, answer)).collect()))
     }
 
     /// Hands messages to the caller; false when nobody listens any more. What is no message is removed.

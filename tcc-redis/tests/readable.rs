@@ -19,10 +19,10 @@ use tcc_core::store::Store;
 use tcc_core::{
     Gid,
     machine::{
-        Answer, Change, Close, CloseDrive, Decide, Decided, Heard, How, InlineClaim, Operate, Redrive,
-        Report, TryReport,
+        Answer, Change, ClaimWork, Close, CloseDrive, Decide, Decided, Heard, How, InlineClaim, Op, Operate,
+        Redrive, Report, TryReport,
     },
-    record::{Direction, Known, ParkCause, Reason, Seen, Token},
+    record::{Direction, Known, ParkCause, Reason, Record, Seen, Token},
 };
 use tcc_redis::{Durability, History, RedisStore};
 
@@ -539,6 +539,92 @@ async fn the_short_way_writes_what_the_long_way_writes() {
             }
             assert_eq!(left[0], left[1]);
         }
+    }
+}
+
+/// What a transaction of two services that joined is after each step, and what is told of it.
+async fn driven_apart(scene: &Scene, is_long: bool) -> Vec<(Record, Vec<String>)> {
+    let store = scene.store.clone();
+    let story = Story { key: Some("order 17 / ä".to_owned()), ..Story::new(&store, 1) };
+    story.begin().await;
+    if is_long {
+        // What a sweep looked at goes the long way.
+        story.sweep().await.expect("a sweep").result.expect("an answer");
+    }
+    let joined = |call: &str, action: &str| {
+        let mut register = register(None, &[action]);
+        register.branches[0].call = call.parse().expect("a call");
+        register.branches[0].runner = Some(Token(1));
+        Op::from(register)
+    };
+    let report = |place| Report { tries: vec![TryReport { ordinal: ordinal(place), known: succeeded() }] };
+    let heard = |place| Heard { ordinal: ordinal(place), known: Some(succeeded()) };
+    let decide = Decide {
+        direction: Direction::Confirm,
+        reason: Reason::Committed,
+        by: name("shop-1"),
+        create: None,
+        heard: (1..=3).map(heard).collect(),
+        inline: None,
+    };
+    let claim = |participant, token| ClaimWork {
+        participants: vec![name(participant)],
+        token: Token(token),
+        lease_ms: 60_000,
+        except: Vec::new(),
+        own: None,
+    };
+    let close = |places: &[usize]| {
+        let drive = |place: &usize| CloseDrive {
+            ordinal: ordinal(*place),
+            epoch: 1,
+            direction: Direction::Confirm,
+            how: How::Done { seen: Seen::Succeeded },
+        };
+        Op::from(Close { drives: places.iter().map(drive).collect() })
+    };
+    let steps: [Op; 11] = [
+        joined("1.1", STOCK),
+        report(1).into(),
+        joined("2.1", PAY),
+        joined("2.2", PAY),
+        // One of them is heard of by the decision alone.
+        report(3).into(),
+        decide.into(),
+        claim("pay", 8).into(),
+        close(&[3]),
+        claim("stock", 9).into(),
+        close(&[2]),
+        close(&[1]),
+    ];
+    let count = steps.len() as u64;
+    let mut seen = Vec::new();
+    for step in steps {
+        scene.wait(10);
+        story.apply(step).await;
+        seen.push((story.record().await, store.inspect().history(&story.gid).await.expect("the history")));
+    }
+    let short = if is_long { 1 } else { 1 + count };
+    assert_eq!(store.short_ways().values().sum::<u64>(), short);
+    seen
+}
+
+#[tokio::test]
+async fn the_short_way_of_services_that_joined_writes_what_the_long_way_writes() {
+    for history in [History::default(), History::off()] {
+        let mut left = Vec::new();
+        for is_long in [false, true] {
+            let mut scene = Scene::new(history).await;
+            let seen = driven_apart(&scene, is_long).await;
+            let names: BTreeSet<String> = ask(&mut scene.raw, &["KEYS", "*"]).await;
+            let fields = scene.fields(&gid(1)).await;
+            let mut lives = Vec::new();
+            for name in &names {
+                lives.push(scene.lives_until(name).await);
+            }
+            left.push((seen, names, fields, lives));
+        }
+        assert_eq!(left[0], left[1]);
     }
 }
 

@@ -113,18 +113,22 @@ impl Head {
     }
 }
 
-/// How many branches there are, and the retention: `format=1 branches=2 keep_ms=86400000`, and marks for the
-/// functions, ` looked marked`.
+/// What may follow the retention, for the functions.
+const MARKS: [&str; 8] =
+    ["", " keyed", " apart", " apart keyed", " marked", " looked", " looked keyed", " looked marked"];
+
+/// How many branches there are, and the retention: `format=1 branches=2 keep_ms=86400000`, and marks.
 pub(crate) fn numbers(text: &str) -> Result<(u16, u64), Unreadable> {
     let Some(rest) = text.strip_prefix(&format!("format={FORMAT} branches=")) else {
         return Err(Unreadable::new("record", "another version: upgrade this process"));
     };
-    let rest = rest.strip_suffix(" marked").unwrap_or(rest);
-    let rest = rest.strip_suffix(" looked").unwrap_or(rest);
-    let numbers = rest.split_once(" keep_ms=");
-    numbers
-        .and_then(|(count, retention)| Some((count.parse().ok()?, retention.parse().ok()?)))
-        .ok_or_else(|| Unreadable::new("record", "no numbers"))
+    let read = || {
+        let (count, rest) = rest.split_once(" keep_ms=")?;
+        let (retention, marks) = rest.split_at(rest.find(' ').unwrap_or(rest.len()));
+        let known = MARKS.contains(&marks);
+        known.then_some((count.parse().ok()?, retention.parse().ok()?))
+    };
+    read().ok_or_else(|| Unreadable::new("record", "no numbers"))
 }
 
 /// `2099-11-21T05:10:00.250Z by shop-1`

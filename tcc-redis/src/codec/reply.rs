@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use tcc_core::{
     ActionName, CallId, Gid, Name, Ordinal, Payload, Timestamp, TryOutcome,
     machine::{
-        Alive, Answer, Begun, Change, ClaimWork, Closes, Decided, Drive, Heard, InlineClaim, Op, Operated,
-        Refusal, Registered, Reported, Swept,
+        Alive, Answer, Begun, Change, ClaimWork, Close, Closes, Decided, Drive, Heard, InlineClaim, Op,
+        Operated, Refusal, Register, Registered, Reported, Swept,
     },
     record::{Closed, Decision, Direction, Known, Reason, TransactionState},
     store::{Applied, StoreError, StoreErrorKind},
@@ -134,7 +134,7 @@ fn outcome(word: &str, result: Payload) -> Read<TryOutcome<Payload>> {
 /// What a step answers that went the short way.
 const SHORT: Value = Value::Int(1);
 
-/// The first word of the answer to a claim that went the short way.
+/// The first word of an answer that went the short way and says more.
 const QUICK: &str = "quick";
 
 /// Whether the step went the short way.
@@ -155,7 +155,7 @@ pub(crate) fn reply(op: &Op, (now, value): (Value, Value)) -> Read<Reply> {
     let status = values.text()?;
     let result = match status.as_str() {
         "ok" => Ok(answer(op, &mut values)?),
-        QUICK => Ok(claimed(op, &mut values)?),
+        QUICK => Ok(quick_values(op, &mut values)?),
         "refused" => Err(refusal(&mut values.values()?)?),
         "need" => return Ok(Reply::Need(values.list(Values::text)?)),
         "failed" => return Ok(Reply::Failed(failure(&values.text()?))),
@@ -168,14 +168,9 @@ pub(crate) fn reply(op: &Op, (now, value): (Value, Value)) -> Read<Reply> {
 /// The answer to an operation that went as its caller expected: most of it is what the caller said.
 fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
     match op {
-        Op::Register(register) => {
-            let all = (0..register.branches.len()).map(|index| Registered {
-                ordinal: Ordinal::from_index(index),
-                yours: true,
-                outcome: TryOutcome::Unknown,
-            });
-            Ok(Answer::Registered(all.collect()))
-        }
+        Op::Begin(_) => Ok(Answer::Begun(Begun::New)),
+        Op::Register(register) => Ok(registered(register, 0)),
+        Op::Report(report) => Ok(Answer::Reported(vec![Reported::Recorded; report.tries.len()])),
         Op::Decide(decide) => {
             // Every branch is named, in order.
             let result = |ordinal: Ordinal| match decide.heard.get(ordinal.index()) {
@@ -223,7 +218,7 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
                 Some(Direction::Confirm) => TransactionState::Confirmed,
                 _ => TransactionState::Cancelled,
             };
-            Ok(Answer::Closed(Closes { state, drives: vec![Ok(Closed::Final); close.drives.len()] }))
+            Ok(all_closed(close, state))
         }
         Op::Claim(ClaimWork { own: Some(own), lease_ms, .. }) => {
             let drives = own.branches.iter().enumerate().map(|(index, (action, result))| Drive {
@@ -248,13 +243,37 @@ fn quick(op: &Op, now: Timestamp) -> Read<Answer> {
     }
 }
 
-/// The answer to a claim that found what it expected: as the record has it.
-fn claimed(op: &Op, values: &mut Values) -> Read<Answer> {
-    let Op::Claim(work) = op else { return Err(strange("no such short way")) };
+/// The answer to an operation that found what it expected, and read what its caller does not know.
+fn quick_values(op: &Op, values: &mut Values) -> Read<Answer> {
+    match op {
+        Op::Register(register) => Ok(registered(register, values.parsed()?)),
+        Op::Claim(work) => claimed(work, values),
+        // Others are open.
+        Op::Close(close) => Ok(all_closed(close, TransactionState::Confirming)),
+        _ => Err(strange("no such short way")),
+    }
+}
+
+/// New branches, which follow so many.
+fn registered(register: &Register, there: usize) -> Answer {
+    let all = (there..there.saturating_add(register.branches.len())).map(|index| Registered {
+        ordinal: Ordinal::from_index(index),
+        yours: true,
+        outcome: TryOutcome::Unknown,
+    });
+    Answer::Registered(all.collect())
+}
+
+fn all_closed(close: &Close, state: TransactionState) -> Answer {
+    Answer::Closed(Closes { state, drives: vec![Ok(Closed::Final); close.drives.len()] })
+}
+
+/// What a claim took, as the record has it.
+fn claimed(work: &ClaimWork, values: &mut Values) -> Read<Answer> {
     let (decided, reason, name) = (values.word()?, values.word()?, values.parsed::<Name>()?);
-    let mut claimed = Vec::with_capacity(values.0.len() / 4);
+    let mut claimed = Vec::with_capacity(values.0.len() / 5);
     while values.0.len() > 0 {
-        let ordinal = Ordinal::from_index(claimed.len());
+        let ordinal = values.ordinal()?;
         let (line, stood) = (values.text()?, values.text()?);
         let (arguments, result) = (values.payload()?, values.payload()?);
         let (action, words) = line.split_once(' ').ok_or_else(|| strange("no action"))?;

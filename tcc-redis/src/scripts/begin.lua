@@ -22,6 +22,28 @@ local function find_rival(key)
   return holder, state
 end
 
+-- No record is there, and nobody has the key.
+local function quick()
+  local creates, name, key, initiator, deadline, lease_ms, retention_ms = unpack(ARGV, taken + 1, taken + 7)
+  if creates ~= 1 or now >= deadline or not is_new() then
+    return nil
+  end
+  local business = key ~= '' and TAG .. 'key:' .. name .. ':' .. key
+  if business and (not declared[business] or redis.pcall('GET', business)) then
+    return nil
+  end
+  if not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator) then
+    return nil
+  end
+  if business then
+    redis.call('SET', business, GID)
+    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms) .. ' keyed', 'key', key)
+  else
+    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms))
+  end
+  return QUICK
+end
+
 local function operate()
   local new = take_create()
   local again_after_cancel = take_flag()

@@ -1,8 +1,6 @@
 -- Takes the open, due and unleased branches of participants, and their messages (rules 10 and 11).
 
-local WATCHED = {
-  head = 'record state name decided held bells', parts = { '', '.state', '.arguments', '.result' }, beyond = true,
-}
+local WATCHED = { head = 'record state name decided held bells', parts = { '', '.state' }, beyond = true, apart = true }
 local WATCHED_OWN = { head = 'record state decided held bells', parts = {}, beyond = true }
 -- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
 local WAITING = {
@@ -26,17 +24,18 @@ local function find_queues_from(at)
   return queues
 end
 
--- The messages by participant, if they are of participants that the step names and were rung for once.
+-- The messages by participant, of those that the step names, if all were rung for once; and the texts of the others.
 local function find_bells(text, queues)
-  local entries, length = {}, -2
-  for name, entry in string.gmatch(text, '([%w._-]+) (%d+-%d+)') do
+  local entries, others, length = {}, {}, -2
+  for name, entry in string.gmatch(text, '(%S+) (%d+%-%d+)') do
     length = length + #name + #entry + 3
-    if not queues[name] then
-      return nil
+    if queues[name] then
+      entries[name] = entry
+    else
+      others[#others + 1] = name .. ' ' .. entry
     end
-    entries[name] = entry
   end
-  return length == #text and entries
+  return length == #text and entries, others
 end
 
 -- A payload that stands after its seal, if it is what was sealed.
@@ -83,26 +82,32 @@ local function held_by(token, lease_ms, at, at_text)
   return held
 end
 
-local function said_claimed(count, direction)
-  local said = { moment_text(now) }
-  for place = 1, count do
-    said[place + 1] = (place > 1 and '; claimed ' or ' claimed ') .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
+local function said_claimed(places, direction)
+  local said = {}
+  for number, place in ipairs(places) do
+    said[number] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
   end
-  return table.concat(said)
+  return moment_text(now) .. ' ' .. table.concat(said, '; ')
 end
 
--- The messages of a record that waits, and when, which way and why it was decided.
-local function find_rung(state, decided, bells, queues)
+local function places_to(count)
+  local places = {}
+  for place = 1, count do
+    places[place] = place
+  end
+  return places
+end
+
+-- When, which way and why a record that waits was decided.
+local function find_waiting(state, decided)
   local at, direction, reason = find_decided(decided)
   -- Moments of one length sort as they follow each other.
-  if direction ~= DIRECTION[state] or at > moment_text(now) then
-    return nil
+  if direction == DIRECTION[state] and at <= moment_text(now) then
+    return at, direction, reason
   end
-  return find_bells(bells or '', queues), at, direction, reason
 end
 
 local function take_messages(entries, queues)
-  redis.call('HDEL', TX, 'bells')
   for participant, entry in pairs(entries) do
     remove_message(queues[participant], entry)
   end
@@ -118,8 +123,9 @@ local function claim_own(queues, token, lease_ms, count, why)
   if found.err or not plain_retention(found[1], count) or found[2] ~= 'confirming' or found[4] or found[#found] then
     return nil
   end
-  local entries, at, _, reason = find_rung(found[2], found[3], found[5], queues)
-  if not entries or reason ~= why then
+  local at, _, reason = find_waiting(found[2], found[3])
+  local entries, others = find_bells(found[5] or '', queues)
+  if not entries or others[1] or reason ~= why then
     return nil
   end
   for participant in pairs(queues) do
@@ -127,54 +133,133 @@ local function claim_own(queues, token, lease_ms, count, why)
       return nil
     end
   end
-  if not begin_quick(HISTORY_MAX > 0 and said_claimed(count, 'confirm')) then
+  if not begin_quick(HISTORY_MAX > 0 and said_claimed(places_to(count), 'confirm')) then
     return nil
   end
   redis.call('HSET', TX, 'held', held_by(token, lease_ms, at, moment_text(now)))
+  redis.call('HDEL', TX, 'bells')
   take_messages(entries, queues)
   return QUICK
 end
 
--- All branches of the record wait as the decision left them, and are the participants', whose messages stand. What is
--- answered is read by the caller, a branch after the other: its line, how it stood, and its payloads.
-local function claim_all(queues, token, lease_ms)
-  local found, count = read_plain(WATCHED)
-  local waiting = found and not found[5] and WAITING[found[2]]
-  if not waiting then
-    return nil
-  end
-  local _, state, name, decided, _, bells = unpack(found, 1, 6)
-  local entries, at, direction, reason = find_rung(state, decided, bells, queues)
-  if not entries or not string.find(name or '', NAME) then
-    return nil
-  end
-  local set = { 'held', held_by(token, lease_ms, at, moment_text(now)) }
-  local answer, fields = { 'quick', direction, reason, name }, fields_of(WATCHED, count)
+-- The branches of participants that the step names, which all wait as the decision left them; by their places, and how
+-- they stand. And the places of the others.
+local function find_theirs(found, count, queues, entries)
+  local waiting, places, stands, left = WAITING[found[2]], {}, {}, {}
   for place = 1, count do
-    local part = 4 * place + 2
-    local head, text, arguments, result = unpack(found, part + 1, part + 4)
-    local participant = participant_at(head)
-    local stands = waiting[text]
-    if not stands or not entries[participant] or not arguments or not seals_arguments(head, arguments) then
+    local participant = participant_at(found[5 + 2 * place])
+    if not participant then
+      return nil
+    end
+    if queues[participant] then
+      local stood = waiting[found[6 + 2 * place]]
+      if not stood or not entries[participant] then
+        return nil
+      end
+      places[#places + 1], stands[#stands + 1] = place, stood
+    else
+      left[#left + 1] = place
+    end
+  end
+  return places, stands, left
+end
+
+-- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
+-- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
+local function answer_drives(answer, found, places, stands, left)
+  local fields = {}
+  for number, place in ipairs(places) do
+    fields[2 * number - 1], fields[2 * number] = field_of(place, 'arguments'), field_of(place, 'result')
+  end
+  for number, place in ipairs(left) do
+    fields[2 * #places + number] = field_of(place, 'drive')
+  end
+  local payloads_of = redis.call('HMGET', TX, unpack(fields))
+  for number in ipairs(left) do
+    local lease = string.match(payloads_of[2 * #places + number] or '', ' lease=(%S+)$')
+    if lease and lease <= moment_text(now) then
+      return nil
+    end
+  end
+  for number, place in ipairs(places) do
+    local head, arguments, result = found[5 + 2 * place], payloads_of[2 * number - 1], payloads_of[2 * number]
+    if not arguments or not seals_arguments(head, arguments) then
       return nil
     end
     local payload = ''
-    if stands == 'confirming succeeded' or stands == 'cancelling succeeded' then
+    if stands[number] == 'confirming succeeded' or stands[number] == 'cancelling succeeded' then
       payload = sealed_result(result)
     end
     if not payload or payload == '' and result then
       return nil
     end
-    if text then
-      set[#set + 1], set[#set + 2] = fields[part + 2], text .. ' held'
-    end
-    local drive = 4 * place + 1
-    answer[drive], answer[drive + 1], answer[drive + 2], answer[drive + 3] = head, stands, arguments, payload
+    local drive = 5 * number
+    answer[drive], answer[drive + 1], answer[drive + 2] = place, head, stands[number]
+    answer[drive + 3], answer[drive + 4] = arguments, payload
   end
-  if not begin_quick(HISTORY_MAX > 0 and said_claimed(count, direction)) then
+  return answer
+end
+
+-- What is written of a claim of all branches: it is the record's.
+local function set_together(found, count, token, lease_ms, at)
+  local set = { 'held', held_by(token, lease_ms, at, moment_text(now)) }
+  for place = 1, count do
+    local text = found[6 + 2 * place]
+    if text then
+      set[#set + 1], set[#set + 2] = field_of(place, 'state'), text .. ' held'
+    end
+  end
+  return set
+end
+
+-- What is written of a claim of some branches of a commit: each has its own.
+local function set_apart(found, count, places, token, lease_ms)
+  local retention, keyed = apart_retention(found[1], count)
+  local set = { 'record', plain_text(count) .. apart_text(retention, keyed) }
+  local held = 'epoch=1 token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
+  for _, place in ipairs(places) do
+    local at = #set
+    set[at + 1], set[at + 2] = field_of(place, 'state'), 'confirming succeeded attempts=1'
+    set[at + 3], set[at + 4] = field_of(place, 'drive'), held
+    if HISTORY_MAX > 0 then
+      set[at + 5], set[at + 6] = field_of(place, 'wait'), 'claimed=' .. moment_text(now)
+    end
+  end
+  return set
+end
+
+-- All branches of these participants wait as the decision left them, and their messages stand.
+local function claim_found(queues, token, lease_ms)
+  local found, count = read_plain(WATCHED)
+  if not found or found[5] or not WAITING[found[2]] then
     return nil
   end
+  local at, direction, reason = find_waiting(found[2], found[4])
+  local entries, others = find_bells(found[6] or '', queues)
+  if not at or not entries or not string.find(found[3] or '', NAME) then
+    return nil
+  end
+  local places, stands, left = find_theirs(found, count, queues, entries)
+  if not places or not places[1] then
+    return nil
+  end
+  local answer = answer_drives({ 'quick', direction, reason, found[3] }, found, places, stands, left)
+  local set
+  if #places == count and not others[1] then
+    set = set_together(found, count, token, lease_ms, at)
+  elseif direction == 'confirm' then
+    set = set_apart(found, count, places, token, lease_ms)
+  end
+  if not answer or not set or not begin_quick(HISTORY_MAX > 0 and said_claimed(places, direction)) then
+    return nil
+  end
+  if others[1] then
+    set[#set + 1], set[#set + 2] = 'bells', table.concat(others, '; ')
+  end
   redis.call('HSET', TX, unpack(set))
+  if not others[1] then
+    redis.call('HDEL', TX, 'bells')
+  end
   take_messages(entries, queues)
   return answer
 end
@@ -189,7 +274,7 @@ local function quick()
   if is_own == 1 then
     return count > 0 and claim_own(queues, token, lease_ms, count, why)
   end
-  return claim_all(queues, token, lease_ms)
+  return claim_found(queues, token, lease_ms)
 end
 
 local function operate()

@@ -141,15 +141,123 @@ local function said_ended(state, count)
   return pieces
 end
 
--- All branches of the record end with this call, each by the drive that holds it.
-local function quick()
-  local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
-  if all ~= ALL or count > QUICK_MAX or not WATCHED[direction] then
+-- The business key that holds the record, if it still does. None if it cannot be looked at.
+local function find_business()
+  local name, key = unpack(redis.call('HMGET', TX, 'name', 'key'))
+  local business = name and key and TAG .. 'key:' .. name .. ':' .. key
+  if not business or not declared[business] then
     return nil
   end
+  return redis.pcall('GET', business) == GID and business or ''
+end
+
+-- The record is kept as long as this, and its business key with it.
+local function expire(business, expires)
+  redis.call('PEXPIREAT', TX, number_text(expires))
+  if business and business ~= '' then
+    redis.call('PEXPIREAT', business, number_text(expires))
+  end
+  timers_removed[#timers_removed + 1] = GID
+end
+
+-- What is looked at where branches stand apart, without and with what a history tells of them.
+local WATCHED_APART = {
+  [false] = { head = 'record state held bells', parts = { '.state', '.drive' }, beyond = true, apart = true },
+  [true] = { head = 'record state held bells', parts = { '.state', '.drive', '.wait' }, beyond = true, apart = true },
+}
+local GONE_APART = { head = 'until', parts = { '.state', '.drive', '.wait', '.arguments', '.result' } }
+local HELD_APART, CLAIM_APART = 'confirming succeeded attempts=1', '^epoch=1 token=%x+ lease=%d%S+Z$'
+local ENDED = 'confirmed succeeded once'
+
+-- Some branches of a commit end with this call, each by the drive that holds it. Gives how many fields are known of
+-- each, and whether others are open.
+local function find_drives(found, there, count)
+  local width, is_open = HISTORY_MAX > 0 and 3 or 2, false
+  stamp = stamp + 1
+  for number = 1, count do
+    local place, seen = ARGV[taken + 2 + 2 * number], ARGV[taken + 3 + 2 * number]
+    if place > there or stamps[place] == stamp or seen ~= 'succeeded' then
+      return nil
+    end
+    stamps[place] = stamp
+    local at = 5 + width * (place - 1)
+    if found[at] ~= HELD_APART or not string.find(found[at + 1] or '', CLAIM_APART) then
+      return nil
+    end
+  end
+  for place = 1, there do
+    local stands = found[5 + width * (place - 1)]
+    if stamps[place] ~= stamp and stands ~= ENDED then
+      -- One that waits has a message.
+      if not stands and not found[4] then
+        return nil
+      end
+      is_open = true
+    end
+  end
+  return width, is_open
+end
+
+local function said_apart(found, width, count, is_open)
+  local said = {}
+  for number = 1, count do
+    local place = ARGV[taken + 2 + 2 * number]
+    local claimed = string.match(found[5 + width * (place - 1) + 2] or '', '^claimed=(%S+)$')
+    local took = claimed and now - moment_of('claimed', claimed) .. ' ms' or 'unknown time'
+    said[number] = 'confirmed ' .. ordinal_text(place) .. ' after ' .. took
+  end
+  return moment_text(now) .. ' ' .. table.concat(said, '; ') .. (is_open and '' or '; ended confirmed')
+end
+
+local function write_closed(count)
+  local closed, gone = {}, {}
+  for number = 1, count do
+    local place = ARGV[taken + 2 + 2 * number]
+    closed[2 * number - 1], closed[2 * number] = field_of(place, 'state'), ENDED
+    gone[2 * number - 1], gone[2 * number] = field_of(place, 'drive'), field_of(place, 'wait')
+  end
+  redis.call('HSET', TX, unpack(closed))
+  redis.call('HDEL', TX, unpack(gone))
+end
+
+local function close_apart(count, direction)
+  local found, there = read_plain(WATCHED_APART[HISTORY_MAX > 0])
+  if direction ~= 'confirm' or not found or found[2] ~= 'confirming' or found[3] then
+    return nil
+  end
+  local retention, keyed, apart = apart_retention(found[1], there)
+  local width, is_open = find_drives(found, there, count)
+  if not apart or not width or not is_open and found[4] then
+    return nil
+  end
+  local business, expires
+  if not is_open then
+    business, expires = keyed ~= '' and find_business(), now + retention
+    if keyed ~= '' and not business then
+      return nil
+    end
+  end
+  if not begin_quick(HISTORY_MAX > 0 and said_apart(found, width, count, is_open), expires) then
+    return nil
+  end
+  if is_open then
+    write_closed(count)
+    return { 'quick' }
+  end
+  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. keyed, 'state', 'confirmed', 'ended', moment_text(now))
+  redis.call('HDEL', TX, unpack(fields_of(GONE_APART, there)))
+  expire(business, expires)
+  return QUICK
+end
+
+-- All branches of the record end with this call, each by the drive that holds it.
+local function close_together(count, direction)
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
   local was, decided, held = found[2], found[3], found[4]
-  local retention = not found.err and plain_retention(found[1], count)
+  local retention, keyed
+  if not found.err then
+    retention, keyed = plain_retention(found[1], count)
+  end
   local held_by_seen = HELD[was]
   if not retention or not held_by_seen or DIRECTION[was] ~= direction or not held or found[#found] then
     return nil
@@ -171,6 +279,10 @@ local function quick()
       set[at], set[at + 1] = fields[ARGV[taken + 3 + at]], 'cancelled ' .. ARGV[taken + 4 + at] .. ' once'
     end
   end
+  local business = keyed and find_business()
+  if keyed and not business then
+    return nil
+  end
   local expires = now + retention
   local said
   if HISTORY_MAX > 0 then
@@ -184,9 +296,16 @@ local function quick()
   end
   redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  redis.call('PEXPIREAT', TX, number_text(expires))
-  timers_removed[#timers_removed + 1] = GID
+  expire(business, expires)
   return QUICK
+end
+
+local function quick()
+  local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
+  if all ~= ALL or count == 0 or count > QUICK_MAX or not WATCHED[direction] then
+    return nil
+  end
+  return close_together(count, direction) or close_apart(count, direction)
 end
 
 local function take_drives()

@@ -29,6 +29,7 @@ end
 local WATCHED = { head = 'record state until begun', parts = {} }
 local WATCHED_TO_RING = { head = 'record state until begun', parts = { '' } }
 local WRITTEN = { head = '', parts = { '.result' } }
+local STANDING = { head = '', parts = { '.state' } }
 -- What is written, filled anew by each step.
 local set = {}
 
@@ -46,6 +47,15 @@ local function said_tried(count)
   return tried_texts[count]
 end
 
+-- The same of those that nobody reported on.
+local function said_heard(places)
+  local said = {}
+  for number, place in ipairs(places) do
+    said[number] = 'try of ' .. ordinal_text(place) .. ' succeeded; '
+  end
+  return ' ' .. table.concat(said) .. 'decided confirm because '
+end
+
 local function said_claimed(count)
   if not claimed_texts[count] then
     local text = ''
@@ -57,15 +67,32 @@ local function said_claimed(count)
   return claimed_texts[count]
 end
 
--- What an undecided record without marks holds in the fields of this kind, and the decision as it is to be stored; if
--- it may be confirmed now.
+-- How the branches stand of a record where they stand apart, and what it says once they do not.
+local function read_apart(text, count)
+  local retention, keyed, apart = apart_retention(text, count)
+  if apart then
+    local stands = redis.call('HMGET', TX, unpack(fields_of(STANDING, count)))
+    stands.record = plain_text(count) .. retention .. keyed
+    return stands
+  end
+end
+
+-- What an undecided record holds in the fields of this kind, the decision as it is to be stored, its timer, and how its
+-- branches stand if they stand apart; if it may be confirmed now.
 local function read_undecided(kind, count, reason, by)
   if count == 0 or count > QUICK_MAX then
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, count)))
-  if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
+  if found.err or found[2] ~= 'trying' then
     return nil
+  end
+  local apart
+  if not plain_retention(found[1], count) then
+    apart = read_apart(found[1], count)
+    if not apart then
+      return nil
+    end
   end
   local lease, deadline = find_limits(found[3])
   local at = moment_text(now)
@@ -82,14 +109,37 @@ local function read_undecided(kind, count, reason, by)
     decided = decided .. decided_by
   end
   -- Before both of these, no timer stands.
-  return found, decided, lease < deadline and lease or deadline
+  return found, decided, lease < deadline and lease or deadline, apart
 end
 
--- Fills in the results, which begin after this argument.
-local function take_results(at, count)
+-- Fills in the results, which begin after this argument; where branches stand apart, those of branches that nobody
+-- reported on. Gives how many values that are, and what is said of it.
+local function take_heard_results(at, count, apart)
   local fields = fields_of(WRITTEN, count)
+  if not apart then
+    for place = 1, count do
+      set[2 * place - 1], set[2 * place] = fields[place], ARGV[at + place]
+    end
+    return 2 * count, HISTORY_MAX > 0 and said_tried(count)
+  end
+  local heard = {}
   for place = 1, count do
-    set[2 * place - 1], set[2 * place] = fields[place], ARGV[at + place]
+    if not apart[place] then
+      heard[#heard + 1] = place
+      set[2 * #heard - 1], set[2 * #heard] = fields[place], ARGV[at + place]
+    elseif apart[place] ~= 'tried succeeded' then
+      return nil
+    end
+  end
+  local size = 2 * #heard + 2
+  set[size - 1], set[size] = 'record', apart.record
+  return size, HISTORY_MAX > 0 and said_heard(heard)
+end
+
+-- In a confirming record it goes without saying how they stand.
+local function stand_together(count, apart)
+  if apart then
+    redis.call('HDEL', TX, unpack(fields_of(STANDING, count)))
   end
 end
 
@@ -107,18 +157,17 @@ local function drive_all()
   if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
     return nil
   end
-  local found, decided, timer = read_undecided(WATCHED, count, reason, by)
-  if not found then
+  local found, decided, timer, apart = read_undecided(WATCHED, count, reason, by)
+  -- What was reported is the record's to tell.
+  if not found or apart then
     return nil
   end
-  local said = HISTORY_MAX > 0
-    and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
-  if not begin_quick(said) then
+  local size, tried = take_heard_results(taken + 10, count)
+  if not begin_quick(tried and moment_text(now) .. tried .. reason .. ' by ' .. by .. said_claimed(count)) then
     return nil
   end
-  take_results(taken + 10, count)
   redis.call('HSET', TX, 'state', 'confirming', 'decided', decided,
-    'held', 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms), unpack(set, 1, 2 * count))
+    'held', 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms), unpack(set, 1, size))
   look_at(now + lease_ms, timer)
   return QUICK
 end
@@ -146,21 +195,21 @@ local function drive_none()
   if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL then
     return nil
   end
-  local found, decided, timer = read_undecided(WATCHED_TO_RING, count, reason, by)
+  local found, decided, timer, apart = read_undecided(WATCHED_TO_RING, count, reason, by)
   if not found then
     return nil
   end
   local names, queues = find_rung(found, count)
-  local said = HISTORY_MAX > 0 and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by
-  if not names or not begin_quick(said) then
+  local size, tried = take_heard_results(taken + 7, count, apart)
+  if not names or not size or not begin_quick(tried and moment_text(now) .. tried .. reason .. ' by ' .. by) then
     return nil
   end
-  take_results(taken + 7, count)
   for place, name in ipairs(names) do
     names[place] = name .. ' ' .. redis.call('XADD', queues[name], '*', 'gid', GID)
   end
   redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'bells', table.concat(names, '; '),
-    unpack(set, 1, 2 * count))
+    unpack(set, 1, size))
+  stand_together(count, apart)
   -- When they are rung for again.
   look_at(now + BELL_BASE, timer)
   return QUICK

@@ -145,6 +145,16 @@ local function is_new()
   return all_new and not born[TX] or redis.call('EXISTS', TX) == 0
 end
 
+-- Writes a record of so many branches, whose fields follow what is said of its retention and its business key.
+local function write_first(name, initiator, lease_ms, deadline, count, kept, ...)
+  local lease_until = now + lease_ms
+  redis.call('HSET', TX, 'record', plain_text(count) .. kept, 'name', name, 'state', 'trying',
+    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), ...)
+  born[TX] = true
+  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
+  timers_set[#timers_set + 1] = GID
+end
+
 -- Keys found to be of a type; nobody else changes one while the call lasts.
 local typed
 
@@ -173,19 +183,21 @@ end
 -- How many branches records have of late: most of those that come together have as many.
 local usual = 2
 
--- What a record without marks holds in the fields of a kind, and how many branches it has. The last field is that of
--- a branch beyond them.
-local function read_plain(kind)
+-- What a record without marks, or one whose branches stand apart if the kind asks for such, holds in the fields of a
+-- kind; and how many branches it has, which may be guessed. The last field is that of a branch beyond them.
+local function read_plain(kind, guess)
+  local count, is_fit = guess or usual, kind.apart and apart_retention or plain_retention
   for _ = 1, 2 do
-    local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, usual)))
-    if found.err or plain_retention(found[1], usual) then
-      return not found.err and not found[#fields_of(kind, usual)] and found, usual
+    local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, count)))
+    if found.err or is_fit(found[1], count) then
+      return not found.err and not found[#fields_of(kind, count)] and found, count
     end
-    local count = plain_count(found[1])
-    if not count or count == usual then
+    local there = plain_count(found[1])
+    if not there or there == count then
       return nil
     end
-    usual = count
+    count = there
+    usual = guess and usual or count
   end
 end
 
@@ -239,13 +251,27 @@ local function remove_message(queue, entry)
   entries[#entries + 1] = entry
 end
 
+-- How the ids of messages begin that are of one millisecond, until the year 2286.
+local MILLIS_DIGITS = 13
+
+local function is_before(one, other)
+  if #one ~= #other and string.sub(one, 1, MILLIS_DIGITS) == string.sub(other, 1, MILLIS_DIGITS) then
+    return #one < #other
+  end
+  return one < other
+end
+
 -- Where what was delivered and has been acknowledged ends, if these entries were.
 local function end_of_acknowledged(queue, entries)
   local oldest = redis.call('XPENDING', queue, GROUP, '-', '+', 1)[1]
   if oldest then
     return oldest[1]
   end
-  local millis, number = string.match(entries[#entries], '^(%d+)-(%d+)$')
+  local latest = entries[1]
+  for _, entry in ipairs(entries) do
+    latest = is_before(latest, entry) and entry or latest
+  end
+  local millis, number = string.match(latest, '^(%d+)-(%d+)$')
   return millis .. '-' .. number_text(number + 1)
 end
 
@@ -253,12 +279,18 @@ end
 -- stream's beginning, to delete entries as many as they are.
 local function remove_messages()
   for queue, entries in pairs(removed) do
-    local acknowledged, gone = redis.call('XACK', queue, GROUP, unpack(entries)), 0
-    if acknowledged == #entries then
-      gone = redis.call('XTRIM', queue, 'MINID', end_of_acknowledged(queue, entries))
+    local rest = entries
+    if redis.call('XACK', queue, GROUP, unpack(entries)) == #entries then
+      local stop = end_of_acknowledged(queue, entries)
+      rest = {}
+      if redis.call('XTRIM', queue, 'MINID', stop) < #entries then
+        for _, entry in ipairs(entries) do
+          rest[#rest + 1] = not is_before(entry, stop) and entry or nil
+        end
+      end
     end
-    if gone < #entries then
-      redis.call('XDEL', queue, unpack(entries))
+    if rest[1] then
+      redis.call('XDEL', queue, unpack(rest))
     end
   end
 end

@@ -97,9 +97,15 @@ local function held_text(held, head)
   end
 end
 
--- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
--- where it has what a short way does not look for.
-local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
+-- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones; and `marked` where it has
+-- what a short way does not look for, else `apart` where short ways reported on its branches, or drove them, one by one,
+-- and `keyed` where it has a business key.
+local MARKS = {
+  [''] = {}, [' keyed'] = {}, [' apart'] = {}, [' apart keyed'] = {}, [' marked'] = {},
+  [' looked'] = { true }, [' looked keyed'] = { true }, [' looked marked'] = { true },
+}
+-- What a short way that looks at each branch may find after the retention.
+local APART = { [' apart'] = '', [' apart keyed'] = ' keyed' }
 local PLAIN = 'format=' .. FORMAT .. ' branches='
 
 -- Gives the number of branches.
@@ -134,18 +140,40 @@ local function plain_text(count)
   return text
 end
 
--- The retention of a record of so many branches, if it has no marks.
+-- The retention of a record of so many branches, and what follows it where it has a business key; if that is all.
 local function plain_retention(text, count)
   local plain = plain_text(count)
   if text and string.sub(text, 1, #plain) == plain then
-    return string.match(text, '^%d+$', #plain + 1)
+    local retention = string.match(text, '^%d+$', #plain + 1)
+    if retention then
+      return retention
+    end
+    return string.match(text, '^(%d+)( keyed)$', #plain + 1)
   end
+end
+
+-- The same of a record whose branches may stand apart, whatever marks say so.
+local function apart_retention(text, count)
+  local retention, keyed = plain_retention(text, count)
+  if retention then
+    return retention, keyed or '', false
+  end
+  local rest
+  retention, rest = string.match(text or '', '^(%d+)( .+)$', #plain_text(count) + 1)
+  if APART[rest] and string.sub(text, 1, #plain_text(count)) == plain_text(count) then
+    return retention, APART[rest], true
+  end
+end
+
+-- What follows the number of branches where these stand apart.
+local function apart_text(retention, keyed)
+  return retention .. ' apart' .. keyed
 end
 
 -- How many branches a record has that begins so, if a short way may take so many.
 local function plain_count(text)
   local count = tonumber(string.match(text or '', '^' .. PLAIN .. '(%d%d?%d?) '))
-  return count and count > 0 and count <= QUICK_MAX and count or nil
+  return count and count <= QUICK_MAX and count or nil
 end
 
 -- `2099-11-21T05:10:00.250Z by shop-1`
@@ -186,11 +214,11 @@ local function parse_until(head)
   end
 end
 
--- Whether a short way must not take the record: it has a key, or a branch that stands otherwise than registered and,
+-- Whether a short way must not take the record: it has a branch that stands otherwise than registered and,
 -- once it is decided, held or ended by its first claim as its siblings, or waiting for it with the message that the
 -- decision rang; or it has another message.
 local function is_marked(head)
-  local marked, waiting = head.key ~= nil, {}
+  local marked, waiting = false, {}
   for _, branch in ipairs(head.branches) do
     local plain = branch.state == 'trying'
     if head.decision then
@@ -214,8 +242,8 @@ local function is_marked(head)
 end
 
 local function record_text(head)
-  local marks = (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
-  return plain_text(#head.branches) .. head.retention_ms .. marks
+  local mark = is_marked(head) and ' marked' or head.key and ' keyed' or ''
+  return plain_text(#head.branches) .. head.retention_ms .. (head.looked and ' looked' or '') .. mark
 end
 
 local function sorted_names(set)

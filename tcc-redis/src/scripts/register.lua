@@ -79,38 +79,113 @@ local ADDED = { head = '', parts = { '', '.arguments' } }
 -- What is written, filled anew by each step.
 local set = {}
 
--- The record's first branches, where there is no record yet.
-local function quick()
-  local creates, name, key, initiator, deadline, lease_ms, retention_ms, distinct, branches_max, bytes_max, count =
-    unpack(ARGV, taken + 1, taken + 11)
-  if creates ~= 1 or key ~= '' or distinct ~= 1 then
-    return nil
-  end
-  if count > QUICK_MAX or count > branches_max or now >= deadline or not is_new() then
-    return nil
-  end
-  local lease_until = now + lease_ms
-  local fields, branches, bytes = fields_of(ADDED, count), taken + 11, 0
-  for at = 1, 2 * count, 2 do
-    local line, arguments = ARGV[branches + at], ARGV[branches + at + 1]
-    set[2 * at - 1], set[2 * at], set[2 * at + 1], set[2 * at + 2] = fields[at], line, fields[at + 1], arguments
+-- Fills in branches that follow so many, which begin after this argument. Gives how long their arguments are.
+local function take_added(at, there, count)
+  local fields, bytes = fields_of(ADDED, there + count), 0
+  for place = 1, count do
+    local line, arguments = ARGV[at + 2 * place - 1], ARGV[at + 2 * place]
+    local field = 2 * (there + place)
+    set[4 * place - 3], set[4 * place - 2] = fields[field - 1], line
+    set[4 * place - 1], set[4 * place] = fields[field], arguments
     bytes = bytes + #arguments
   end
-  local said = HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator
-  for place = 1, said and count or 0 do
+  return bytes
+end
+
+-- What is said of branches that follow so many.
+local function said_registered(there, count)
+  local said = {}
+  for place = 1, count do
     local line = set[4 * place - 2]
     local action = string.sub(line, 1, string.find(line, ' ', 1, true) - 1)
-    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. action
+    said[place] = 'registered ' .. ordinal_text(there + place) .. ' ' .. action
   end
-  if bytes > bytes_max or not begin_quick(said) then
+  return table.concat(said, '; ')
+end
+
+-- The record's first branches, where there is no record yet.
+local function register_first(at, count, bytes_max)
+  local name, initiator, deadline, lease_ms, retention_ms = ARGV[taken + 2], unpack(ARGV, taken + 4, taken + 7)
+  if now >= deadline or take_added(at, 0, count) > bytes_max then
     return nil
   end
-  redis.call('HSET', TX, 'record', plain_text(count) .. number_text(retention_ms), 'name', name, 'state', 'trying',
-    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), unpack(set, 1, 4 * count))
-  born[TX] = true
-  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
-  timers_set[#timers_set + 1] = GID
+  local said = HISTORY_MAX > 0
+    and moment_text(now) .. ' begun by ' .. initiator .. '; ' .. said_registered(0, count)
+  if not begin_quick(said) then
+    return nil
+  end
+  write_first(name, initiator, lease_ms, deadline, count, number_text(retention_ms), unpack(set, 1, 4 * count))
   return QUICK
+end
+
+-- What an undecided record holds of the branches that are there.
+local THERE = { head = 'record state until', parts = { '', '.result' }, beyond = true, apart = true }
+local NONE_ADDED = { head = 'record state until', parts = {}, beyond = true, apart = true }
+local CALL, BYTES = ' call=(%d[%d.]*) ', ' arguments=(%d+):%x+$'
+
+-- Whether none of these calls, which begin after this argument, was made before; and how long the arguments are of
+-- those that were.
+local function find_calls(found, there, at, count)
+  local calls, sum = {}, 0
+  for place = 1, there do
+    local line, result = found[2 + 2 * place] or '', found[3 + 2 * place]
+    local call, bytes = string.match(line, CALL), string.match(line, BYTES)
+    local result_bytes = result and string.match(result, '^(%d+):%x+ ') or 0
+    if not call or not bytes or not result_bytes then
+      return nil
+    end
+    calls[call], sum = true, sum + bytes + result_bytes
+  end
+  for place = 1, count do
+    local call = string.match(ARGV[at + 2 * place - 1], CALL)
+    if not call or calls[call] then
+      return nil
+    end
+  end
+  return sum
+end
+
+-- Branches that follow others. Whoever makes the calls counts them, so that the first tells how many those are.
+local function register_next(at, count, branches_max, bytes_max)
+  local first = count > 0 and tonumber(string.match(ARGV[at + 1], ' call=(%d+) '))
+  local guess = first and first > 0 and first <= QUICK_MAX and first - 1 or nil
+  local found, there = read_plain(count > 0 and THERE or NONE_ADDED, guess)
+  if not found or found[2] ~= 'trying' or there + count > QUICK_MAX or there + count > branches_max then
+    return nil
+  end
+  local _, deadline = find_limits(found[3])
+  -- Moments of one length sort as they follow each other.
+  if not deadline or deadline <= moment_text(now) then
+    return nil
+  end
+  -- Whoever adds nothing asks whether it may be joined.
+  if count == 0 then
+    return { 'quick', there }
+  end
+  local sum = find_calls(found, there, at, count)
+  if not sum or sum + take_added(at, there, count) > bytes_max then
+    return nil
+  end
+  if not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' ' .. said_registered(there, count)) then
+    return nil
+  end
+  local rest = string.sub(found[1], #plain_text(there) + 1)
+  redis.call('HSET', TX, 'record', plain_text(there + count) .. rest, unpack(set, 1, 4 * count))
+  return { 'quick', there }
+end
+
+local function quick()
+  local creates, key = ARGV[taken + 1], ARGV[taken + 3]
+  -- Where what follows the one who creates it begins.
+  local at = taken + (creates == 1 and 7 or 1)
+  local distinct, branches_max, bytes_max, count = unpack(ARGV, at + 1, at + 4)
+  if distinct ~= 1 or count > QUICK_MAX or count > branches_max then
+    return nil
+  end
+  if creates == 1 and key == '' and count > 0 and is_new() then
+    return register_first(at + 4, count, bytes_max)
+  end
+  return register_next(at + 4, count, branches_max, bytes_max)
 end
 
 -- A call made twice is one branch (rule 16).

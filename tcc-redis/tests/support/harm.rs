@@ -5,6 +5,7 @@ use redis::aio::MultiplexedConnection;
 use super::server::ask;
 
 /// What is done to a record.
+#[derive(Clone, Copy)]
 pub(crate) enum Harm {
     /// A field gets another value.
     Set(&'static str, &'static str),

@@ -1,4 +1,4 @@
-#!lua name=tcc_51b00faec3716458
+#!lua name=tcc_8a270fe40de5f1ee
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -644,9 +644,15 @@ local function held_text(held, head)
   end
 end
 
--- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones, and `marked`
--- where it has what a short way does not look for.
-local MARKS = { [''] = {}, [' looked'] = { true }, [' marked'] = {}, [' looked marked'] = { true } }
+-- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones; and `marked` where it has
+-- what a short way does not look for, else `apart` where short ways reported on its branches, or drove them, one by one,
+-- and `keyed` where it has a business key.
+local MARKS = {
+  [''] = {}, [' keyed'] = {}, [' apart'] = {}, [' apart keyed'] = {}, [' marked'] = {},
+  [' looked'] = { true }, [' looked keyed'] = { true }, [' looked marked'] = { true },
+}
+-- What a short way that looks at each branch may find after the retention.
+local APART = { [' apart'] = '', [' apart keyed'] = ' keyed' }
 local PLAIN = 'format=' .. FORMAT .. ' branches='
 
 -- Gives the number of branches.
@@ -681,18 +687,40 @@ local function plain_text(count)
   return text
 end
 
--- The retention of a record of so many branches, if it has no marks.
+-- The retention of a record of so many branches, and what follows it where it has a business key; if that is all.
 local function plain_retention(text, count)
   local plain = plain_text(count)
   if text and string.sub(text, 1, #plain) == plain then
-    return string.match(text, '^%d+$', #plain + 1)
+    local retention = string.match(text, '^%d+$', #plain + 1)
+    if retention then
+      return retention
+    end
+    return string.match(text, '^(%d+)( keyed)$', #plain + 1)
   end
+end
+
+-- The same of a record whose branches may stand apart, whatever marks say so.
+local function apart_retention(text, count)
+  local retention, keyed = plain_retention(text, count)
+  if retention then
+    return retention, keyed or '', false
+  end
+  local rest
+  retention, rest = string.match(text or '', '^(%d+)( .+)$', #plain_text(count) + 1)
+  if APART[rest] and string.sub(text, 1, #plain_text(count)) == plain_text(count) then
+    return retention, APART[rest], true
+  end
+end
+
+-- What follows the number of branches where these stand apart.
+local function apart_text(retention, keyed)
+  return retention .. ' apart' .. keyed
 end
 
 -- How many branches a record has that begins so, if a short way may take so many.
 local function plain_count(text)
   local count = tonumber(string.match(text or '', '^' .. PLAIN .. '(%d%d?%d?) '))
-  return count and count > 0 and count <= QUICK_MAX and count or nil
+  return count and count <= QUICK_MAX and count or nil
 end
 
 -- `2099-11-21T05:10:00.250Z by shop-1`
@@ -733,11 +761,11 @@ local function parse_until(head)
   end
 end
 
--- Whether a short way must not take the record: it has a key, or a branch that stands otherwise than registered and,
+-- Whether a short way must not take the record: it has a branch that stands otherwise than registered and,
 -- once it is decided, held or ended by its first claim as its siblings, or waiting for it with the message that the
 -- decision rang; or it has another message.
 local function is_marked(head)
-  local marked, waiting = head.key ~= nil, {}
+  local marked, waiting = false, {}
   for _, branch in ipairs(head.branches) do
     local plain = branch.state == 'trying'
     if head.decision then
@@ -761,8 +789,8 @@ local function is_marked(head)
 end
 
 local function record_text(head)
-  local marks = (head.looked and ' looked' or '') .. (is_marked(head) and ' marked' or '')
-  return plain_text(#head.branches) .. head.retention_ms .. marks
+  local mark = is_marked(head) and ' marked' or head.key and ' keyed' or ''
+  return plain_text(#head.branches) .. head.retention_ms .. (head.looked and ' looked' or '') .. mark
 end
 
 local function sorted_names(set)
@@ -1058,6 +1086,16 @@ local function is_new()
   return all_new and not born[TX] or redis.call('EXISTS', TX) == 0
 end
 
+-- Writes a record of so many branches, whose fields follow what is said of its retention and its business key.
+local function write_first(name, initiator, lease_ms, deadline, count, kept, ...)
+  local lease_until = now + lease_ms
+  redis.call('HSET', TX, 'record', plain_text(count) .. kept, 'name', name, 'state', 'trying',
+    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), ...)
+  born[TX] = true
+  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
+  timers_set[#timers_set + 1] = GID
+end
+
 -- Keys found to be of a type; nobody else changes one while the call lasts.
 local typed
 
@@ -1086,19 +1124,21 @@ end
 -- How many branches records have of late: most of those that come together have as many.
 local usual = 2
 
--- What a record without marks holds in the fields of a kind, and how many branches it has. The last field is that of
--- a branch beyond them.
-local function read_plain(kind)
+-- What a record without marks, or one whose branches stand apart if the kind asks for such, holds in the fields of a
+-- kind; and how many branches it has, which may be guessed. The last field is that of a branch beyond them.
+local function read_plain(kind, guess)
+  local count, is_fit = guess or usual, kind.apart and apart_retention or plain_retention
   for _ = 1, 2 do
-    local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, usual)))
-    if found.err or plain_retention(found[1], usual) then
-      return not found.err and not found[#fields_of(kind, usual)] and found, usual
+    local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, count)))
+    if found.err or is_fit(found[1], count) then
+      return not found.err and not found[#fields_of(kind, count)] and found, count
     end
-    local count = plain_count(found[1])
-    if not count or count == usual then
+    local there = plain_count(found[1])
+    if not there or there == count then
       return nil
     end
-    usual = count
+    count = there
+    usual = guess and usual or count
   end
 end
 
@@ -1152,13 +1192,27 @@ local function remove_message(queue, entry)
   entries[#entries + 1] = entry
 end
 
+-- How the ids of messages begin that are of one millisecond, until the year 2286.
+local MILLIS_DIGITS = 13
+
+local function is_before(one, other)
+  if #one ~= #other and string.sub(one, 1, MILLIS_DIGITS) == string.sub(other, 1, MILLIS_DIGITS) then
+    return #one < #other
+  end
+  return one < other
+end
+
 -- Where what was delivered and has been acknowledged ends, if these entries were.
 local function end_of_acknowledged(queue, entries)
   local oldest = redis.call('XPENDING', queue, GROUP, '-', '+', 1)[1]
   if oldest then
     return oldest[1]
   end
-  local millis, number = string.match(entries[#entries], '^(%d+)-(%d+)$')
+  local latest = entries[1]
+  for _, entry in ipairs(entries) do
+    latest = is_before(latest, entry) and entry or latest
+  end
+  local millis, number = string.match(latest, '^(%d+)-(%d+)$')
   return millis .. '-' .. number_text(number + 1)
 end
 
@@ -1166,12 +1220,18 @@ end
 -- stream's beginning, to delete entries as many as they are.
 local function remove_messages()
   for queue, entries in pairs(removed) do
-    local acknowledged, gone = redis.call('XACK', queue, GROUP, unpack(entries)), 0
-    if acknowledged == #entries then
-      gone = redis.call('XTRIM', queue, 'MINID', end_of_acknowledged(queue, entries))
+    local rest = entries
+    if redis.call('XACK', queue, GROUP, unpack(entries)) == #entries then
+      local stop = end_of_acknowledged(queue, entries)
+      rest = {}
+      if redis.call('XTRIM', queue, 'MINID', stop) < #entries then
+        for _, entry in ipairs(entries) do
+          rest[#rest + 1] = not is_before(entry, stop) and entry or nil
+        end
+      end
     end
-    if gone < #entries then
-      redis.call('XDEL', queue, unpack(entries))
+    if rest[1] then
+      redis.call('XDEL', queue, unpack(rest))
     end
   end
 end
@@ -1550,6 +1610,28 @@ local function find_rival(key)
   return holder, state
 end
 
+-- No record is there, and nobody has the key.
+local function quick()
+  local creates, name, key, initiator, deadline, lease_ms, retention_ms = unpack(ARGV, taken + 1, taken + 7)
+  if creates ~= 1 or now >= deadline or not is_new() then
+    return nil
+  end
+  local business = key ~= '' and TAG .. 'key:' .. name .. ':' .. key
+  if business and (not declared[business] or redis.pcall('GET', business)) then
+    return nil
+  end
+  if not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator) then
+    return nil
+  end
+  if business then
+    redis.call('SET', business, GID)
+    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms) .. ' keyed', 'key', key)
+  else
+    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms))
+  end
+  return QUICK
+end
+
 local function operate()
   local new = take_create()
   local again_after_cancel = take_flag()
@@ -1661,38 +1743,113 @@ local ADDED = { head = '', parts = { '', '.arguments' } }
 -- What is written, filled anew by each step.
 local set = {}
 
--- The record's first branches, where there is no record yet.
-local function quick()
-  local creates, name, key, initiator, deadline, lease_ms, retention_ms, distinct, branches_max, bytes_max, count =
-    unpack(ARGV, taken + 1, taken + 11)
-  if creates ~= 1 or key ~= '' or distinct ~= 1 then
-    return nil
-  end
-  if count > QUICK_MAX or count > branches_max or now >= deadline or not is_new() then
-    return nil
-  end
-  local lease_until = now + lease_ms
-  local fields, branches, bytes = fields_of(ADDED, count), taken + 11, 0
-  for at = 1, 2 * count, 2 do
-    local line, arguments = ARGV[branches + at], ARGV[branches + at + 1]
-    set[2 * at - 1], set[2 * at], set[2 * at + 1], set[2 * at + 2] = fields[at], line, fields[at + 1], arguments
+-- Fills in branches that follow so many, which begin after this argument. Gives how long their arguments are.
+local function take_added(at, there, count)
+  local fields, bytes = fields_of(ADDED, there + count), 0
+  for place = 1, count do
+    local line, arguments = ARGV[at + 2 * place - 1], ARGV[at + 2 * place]
+    local field = 2 * (there + place)
+    set[4 * place - 3], set[4 * place - 2] = fields[field - 1], line
+    set[4 * place - 1], set[4 * place] = fields[field], arguments
     bytes = bytes + #arguments
   end
-  local said = HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator
-  for place = 1, said and count or 0 do
+  return bytes
+end
+
+-- What is said of branches that follow so many.
+local function said_registered(there, count)
+  local said = {}
+  for place = 1, count do
     local line = set[4 * place - 2]
     local action = string.sub(line, 1, string.find(line, ' ', 1, true) - 1)
-    said = said .. '; registered ' .. ordinal_text(place) .. ' ' .. action
+    said[place] = 'registered ' .. ordinal_text(there + place) .. ' ' .. action
   end
-  if bytes > bytes_max or not begin_quick(said) then
+  return table.concat(said, '; ')
+end
+
+-- The record's first branches, where there is no record yet.
+local function register_first(at, count, bytes_max)
+  local name, initiator, deadline, lease_ms, retention_ms = ARGV[taken + 2], unpack(ARGV, taken + 4, taken + 7)
+  if now >= deadline or take_added(at, 0, count) > bytes_max then
     return nil
   end
-  redis.call('HSET', TX, 'record', plain_text(count) .. number_text(retention_ms), 'name', name, 'state', 'trying',
-    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), unpack(set, 1, 4 * count))
-  born[TX] = true
-  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
-  timers_set[#timers_set + 1] = GID
+  local said = HISTORY_MAX > 0
+    and moment_text(now) .. ' begun by ' .. initiator .. '; ' .. said_registered(0, count)
+  if not begin_quick(said) then
+    return nil
+  end
+  write_first(name, initiator, lease_ms, deadline, count, number_text(retention_ms), unpack(set, 1, 4 * count))
   return QUICK
+end
+
+-- What an undecided record holds of the branches that are there.
+local THERE = { head = 'record state until', parts = { '', '.result' }, beyond = true, apart = true }
+local NONE_ADDED = { head = 'record state until', parts = {}, beyond = true, apart = true }
+local CALL, BYTES = ' call=(%d[%d.]*) ', ' arguments=(%d+):%x+$'
+
+-- Whether none of these calls, which begin after this argument, was made before; and how long the arguments are of
+-- those that were.
+local function find_calls(found, there, at, count)
+  local calls, sum = {}, 0
+  for place = 1, there do
+    local line, result = found[2 + 2 * place] or '', found[3 + 2 * place]
+    local call, bytes = string.match(line, CALL), string.match(line, BYTES)
+    local result_bytes = result and string.match(result, '^(%d+):%x+ ') or 0
+    if not call or not bytes or not result_bytes then
+      return nil
+    end
+    calls[call], sum = true, sum + bytes + result_bytes
+  end
+  for place = 1, count do
+    local call = string.match(ARGV[at + 2 * place - 1], CALL)
+    if not call or calls[call] then
+      return nil
+    end
+  end
+  return sum
+end
+
+-- Branches that follow others. Whoever makes the calls counts them, so that the first tells how many those are.
+local function register_next(at, count, branches_max, bytes_max)
+  local first = count > 0 and tonumber(string.match(ARGV[at + 1], ' call=(%d+) '))
+  local guess = first and first > 0 and first <= QUICK_MAX and first - 1 or nil
+  local found, there = read_plain(count > 0 and THERE or NONE_ADDED, guess)
+  if not found or found[2] ~= 'trying' or there + count > QUICK_MAX or there + count > branches_max then
+    return nil
+  end
+  local _, deadline = find_limits(found[3])
+  -- Moments of one length sort as they follow each other.
+  if not deadline or deadline <= moment_text(now) then
+    return nil
+  end
+  -- Whoever adds nothing asks whether it may be joined.
+  if count == 0 then
+    return { 'quick', there }
+  end
+  local sum = find_calls(found, there, at, count)
+  if not sum or sum + take_added(at, there, count) > bytes_max then
+    return nil
+  end
+  if not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' ' .. said_registered(there, count)) then
+    return nil
+  end
+  local rest = string.sub(found[1], #plain_text(there) + 1)
+  redis.call('HSET', TX, 'record', plain_text(there + count) .. rest, unpack(set, 1, 4 * count))
+  return { 'quick', there }
+end
+
+local function quick()
+  local creates, key = ARGV[taken + 1], ARGV[taken + 3]
+  -- Where what follows the one who creates it begins.
+  local at = taken + (creates == 1 and 7 or 1)
+  local distinct, branches_max, bytes_max, count = unpack(ARGV, at + 1, at + 4)
+  if distinct ~= 1 or count > QUICK_MAX or count > branches_max then
+    return nil
+  end
+  if creates == 1 and key == '' and count > 0 and is_new() then
+    return register_first(at + 4, count, bytes_max)
+  end
+  return register_next(at + 4, count, branches_max, bytes_max)
 end
 
 -- A call made twice is one branch (rule 16).
@@ -1724,6 +1881,37 @@ end)()
 OPERATIONS.report = (function()
 local quick, leave
 -- Records what tries came to, whenever it becomes known (rule 6c).
+
+local WATCHED = { head = 'record state', parts = { '.state' }, beyond = true, apart = true }
+-- How a branch stands that was reported on, and how one that was not.
+local TRIED, TRYING = 'tried succeeded', false
+
+-- Branches of an undecided record that succeeded, and were not heard of before.
+local function quick()
+  local found, there = read_plain(WATCHED)
+  if not found or found[2] ~= 'trying' then
+    return nil
+  end
+  local retention, keyed = apart_retention(found[1], there)
+  local count, set, said = ARGV[taken + 1], {}, {}
+  for number = 1, count do
+    local place, try, result = unpack(ARGV, taken + 3 * number - 1, taken + 3 * number + 1)
+    if try ~= 'succeeded' or place > there or found[2 + place] ~= TRYING then
+      return nil
+    end
+    -- Said twice, the second is a repetition.
+    found[2 + place] = TRIED
+    set[4 * number - 3], set[4 * number - 2] = field_of(place, 'state'), TRIED
+    set[4 * number - 1], set[4 * number] = field_of(place, 'result'), result
+    said[number] = 'try of ' .. ordinal_text(place) .. ' succeeded'
+  end
+  if count == 0 or count > QUICK_MAX
+    or not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' ' .. table.concat(said, '; ')) then
+    return nil
+  end
+  redis.call('HSET', TX, 'record', plain_text(there) .. apart_text(retention, keyed), unpack(set))
+  return QUICK
+end
 
 local function operate()
   local reports = take_list(take_report)
@@ -1772,6 +1960,7 @@ end
 local WATCHED = { head = 'record state until begun', parts = {} }
 local WATCHED_TO_RING = { head = 'record state until begun', parts = { '' } }
 local WRITTEN = { head = '', parts = { '.result' } }
+local STANDING = { head = '', parts = { '.state' } }
 -- What is written, filled anew by each step.
 local set = {}
 
@@ -1789,6 +1978,15 @@ local function said_tried(count)
   return tried_texts[count]
 end
 
+-- The same of those that nobody reported on.
+local function said_heard(places)
+  local said = {}
+  for number, place in ipairs(places) do
+    said[number] = 'try of ' .. ordinal_text(place) .. ' succeeded; '
+  end
+  return ' ' .. table.concat(said) .. 'decided confirm because '
+end
+
 local function said_claimed(count)
   if not claimed_texts[count] then
     local text = ''
@@ -1800,15 +1998,32 @@ local function said_claimed(count)
   return claimed_texts[count]
 end
 
--- What an undecided record without marks holds in the fields of this kind, and the decision as it is to be stored; if
--- it may be confirmed now.
+-- How the branches stand of a record where they stand apart, and what it says once they do not.
+local function read_apart(text, count)
+  local retention, keyed, apart = apart_retention(text, count)
+  if apart then
+    local stands = redis.call('HMGET', TX, unpack(fields_of(STANDING, count)))
+    stands.record = plain_text(count) .. retention .. keyed
+    return stands
+  end
+end
+
+-- What an undecided record holds in the fields of this kind, the decision as it is to be stored, its timer, and how its
+-- branches stand if they stand apart; if it may be confirmed now.
 local function read_undecided(kind, count, reason, by)
   if count == 0 or count > QUICK_MAX then
     return nil
   end
   local found = redis.pcall('HMGET', TX, unpack(fields_of(kind, count)))
-  if found.err or found[2] ~= 'trying' or not plain_retention(found[1], count) then
+  if found.err or found[2] ~= 'trying' then
     return nil
+  end
+  local apart
+  if not plain_retention(found[1], count) then
+    apart = read_apart(found[1], count)
+    if not apart then
+      return nil
+    end
   end
   local lease, deadline = find_limits(found[3])
   local at = moment_text(now)
@@ -1825,14 +2040,37 @@ local function read_undecided(kind, count, reason, by)
     decided = decided .. decided_by
   end
   -- Before both of these, no timer stands.
-  return found, decided, lease < deadline and lease or deadline
+  return found, decided, lease < deadline and lease or deadline, apart
 end
 
--- Fills in the results, which begin after this argument.
-local function take_results(at, count)
+-- Fills in the results, which begin after this argument; where branches stand apart, those of branches that nobody
+-- reported on. Gives how many values that are, and what is said of it.
+local function take_heard_results(at, count, apart)
   local fields = fields_of(WRITTEN, count)
+  if not apart then
+    for place = 1, count do
+      set[2 * place - 1], set[2 * place] = fields[place], ARGV[at + place]
+    end
+    return 2 * count, HISTORY_MAX > 0 and said_tried(count)
+  end
+  local heard = {}
   for place = 1, count do
-    set[2 * place - 1], set[2 * place] = fields[place], ARGV[at + place]
+    if not apart[place] then
+      heard[#heard + 1] = place
+      set[2 * #heard - 1], set[2 * #heard] = fields[place], ARGV[at + place]
+    elseif apart[place] ~= 'tried succeeded' then
+      return nil
+    end
+  end
+  local size = 2 * #heard + 2
+  set[size - 1], set[size] = 'record', apart.record
+  return size, HISTORY_MAX > 0 and said_heard(heard)
+end
+
+-- In a confirming record it goes without saying how they stand.
+local function stand_together(count, apart)
+  if apart then
+    redis.call('HDEL', TX, unpack(fields_of(STANDING, count)))
   end
 end
 
@@ -1850,18 +2088,17 @@ local function drive_all()
   if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
     return nil
   end
-  local found, decided, timer = read_undecided(WATCHED, count, reason, by)
-  if not found then
+  local found, decided, timer, apart = read_undecided(WATCHED, count, reason, by)
+  -- What was reported is the record's to tell.
+  if not found or apart then
     return nil
   end
-  local said = HISTORY_MAX > 0
-    and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by .. said_claimed(count)
-  if not begin_quick(said) then
+  local size, tried = take_heard_results(taken + 10, count)
+  if not begin_quick(tried and moment_text(now) .. tried .. reason .. ' by ' .. by .. said_claimed(count)) then
     return nil
   end
-  take_results(taken + 10, count)
   redis.call('HSET', TX, 'state', 'confirming', 'decided', decided,
-    'held', 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms), unpack(set, 1, 2 * count))
+    'held', 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms), unpack(set, 1, size))
   look_at(now + lease_ms, timer)
   return QUICK
 end
@@ -1889,21 +2126,21 @@ local function drive_none()
   if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL then
     return nil
   end
-  local found, decided, timer = read_undecided(WATCHED_TO_RING, count, reason, by)
+  local found, decided, timer, apart = read_undecided(WATCHED_TO_RING, count, reason, by)
   if not found then
     return nil
   end
   local names, queues = find_rung(found, count)
-  local said = HISTORY_MAX > 0 and moment_text(now) .. said_tried(count) .. reason .. ' by ' .. by
-  if not names or not begin_quick(said) then
+  local size, tried = take_heard_results(taken + 7, count, apart)
+  if not names or not size or not begin_quick(tried and moment_text(now) .. tried .. reason .. ' by ' .. by) then
     return nil
   end
-  take_results(taken + 7, count)
   for place, name in ipairs(names) do
     names[place] = name .. ' ' .. redis.call('XADD', queues[name], '*', 'gid', GID)
   end
   redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'bells', table.concat(names, '; '),
-    unpack(set, 1, 2 * count))
+    unpack(set, 1, size))
+  stand_together(count, apart)
   -- When they are rung for again.
   look_at(now + BELL_BASE, timer)
   return QUICK
@@ -1983,9 +2220,7 @@ OPERATIONS.claim = (function()
 local quick, leave
 -- Takes the open, due and unleased branches of participants, and their messages (rules 10 and 11).
 
-local WATCHED = {
-  head = 'record state name decided held bells', parts = { '', '.state', '.arguments', '.result' }, beyond = true,
-}
+local WATCHED = { head = 'record state name decided held bells', parts = { '', '.state' }, beyond = true, apart = true }
 local WATCHED_OWN = { head = 'record state decided held bells', parts = {}, beyond = true }
 -- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
 local WAITING = {
@@ -2009,17 +2244,18 @@ local function find_queues_from(at)
   return queues
 end
 
--- The messages by participant, if they are of participants that the step names and were rung for once.
+-- The messages by participant, of those that the step names, if all were rung for once; and the texts of the others.
 local function find_bells(text, queues)
-  local entries, length = {}, -2
-  for name, entry in string.gmatch(text, '([%w._-]+) (%d+-%d+)') do
+  local entries, others, length = {}, {}, -2
+  for name, entry in string.gmatch(text, '(%S+) (%d+%-%d+)') do
     length = length + #name + #entry + 3
-    if not queues[name] then
-      return nil
+    if queues[name] then
+      entries[name] = entry
+    else
+      others[#others + 1] = name .. ' ' .. entry
     end
-    entries[name] = entry
   end
-  return length == #text and entries
+  return length == #text and entries, others
 end
 
 -- A payload that stands after its seal, if it is what was sealed.
@@ -2066,26 +2302,32 @@ local function held_by(token, lease_ms, at, at_text)
   return held
 end
 
-local function said_claimed(count, direction)
-  local said = { moment_text(now) }
-  for place = 1, count do
-    said[place + 1] = (place > 1 and '; claimed ' or ' claimed ') .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
+local function said_claimed(places, direction)
+  local said = {}
+  for number, place in ipairs(places) do
+    said[number] = 'claimed ' .. ordinal_text(place) .. ' ' .. direction .. ' attempt 1'
   end
-  return table.concat(said)
+  return moment_text(now) .. ' ' .. table.concat(said, '; ')
 end
 
--- The messages of a record that waits, and when, which way and why it was decided.
-local function find_rung(state, decided, bells, queues)
+local function places_to(count)
+  local places = {}
+  for place = 1, count do
+    places[place] = place
+  end
+  return places
+end
+
+-- When, which way and why a record that waits was decided.
+local function find_waiting(state, decided)
   local at, direction, reason = find_decided(decided)
   -- Moments of one length sort as they follow each other.
-  if direction ~= DIRECTION[state] or at > moment_text(now) then
-    return nil
+  if direction == DIRECTION[state] and at <= moment_text(now) then
+    return at, direction, reason
   end
-  return find_bells(bells or '', queues), at, direction, reason
 end
 
 local function take_messages(entries, queues)
-  redis.call('HDEL', TX, 'bells')
   for participant, entry in pairs(entries) do
     remove_message(queues[participant], entry)
   end
@@ -2101,8 +2343,9 @@ local function claim_own(queues, token, lease_ms, count, why)
   if found.err or not plain_retention(found[1], count) or found[2] ~= 'confirming' or found[4] or found[#found] then
     return nil
   end
-  local entries, at, _, reason = find_rung(found[2], found[3], found[5], queues)
-  if not entries or reason ~= why then
+  local at, _, reason = find_waiting(found[2], found[3])
+  local entries, others = find_bells(found[5] or '', queues)
+  if not entries or others[1] or reason ~= why then
     return nil
   end
   for participant in pairs(queues) do
@@ -2110,54 +2353,133 @@ local function claim_own(queues, token, lease_ms, count, why)
       return nil
     end
   end
-  if not begin_quick(HISTORY_MAX > 0 and said_claimed(count, 'confirm')) then
+  if not begin_quick(HISTORY_MAX > 0 and said_claimed(places_to(count), 'confirm')) then
     return nil
   end
   redis.call('HSET', TX, 'held', held_by(token, lease_ms, at, moment_text(now)))
+  redis.call('HDEL', TX, 'bells')
   take_messages(entries, queues)
   return QUICK
 end
 
--- All branches of the record wait as the decision left them, and are the participants', whose messages stand. What is
--- answered is read by the caller, a branch after the other: its line, how it stood, and its payloads.
-local function claim_all(queues, token, lease_ms)
-  local found, count = read_plain(WATCHED)
-  local waiting = found and not found[5] and WAITING[found[2]]
-  if not waiting then
-    return nil
-  end
-  local _, state, name, decided, _, bells = unpack(found, 1, 6)
-  local entries, at, direction, reason = find_rung(state, decided, bells, queues)
-  if not entries or not string.find(name or '', NAME) then
-    return nil
-  end
-  local set = { 'held', held_by(token, lease_ms, at, moment_text(now)) }
-  local answer, fields = { 'quick', direction, reason, name }, fields_of(WATCHED, count)
+-- The branches of participants that the step names, which all wait as the decision left them; by their places, and how
+-- they stand. And the places of the others.
+local function find_theirs(found, count, queues, entries)
+  local waiting, places, stands, left = WAITING[found[2]], {}, {}, {}
   for place = 1, count do
-    local part = 4 * place + 2
-    local head, text, arguments, result = unpack(found, part + 1, part + 4)
-    local participant = participant_at(head)
-    local stands = waiting[text]
-    if not stands or not entries[participant] or not arguments or not seals_arguments(head, arguments) then
+    local participant = participant_at(found[5 + 2 * place])
+    if not participant then
+      return nil
+    end
+    if queues[participant] then
+      local stood = waiting[found[6 + 2 * place]]
+      if not stood or not entries[participant] then
+        return nil
+      end
+      places[#places + 1], stands[#stands + 1] = place, stood
+    else
+      left[#left + 1] = place
+    end
+  end
+  return places, stands, left
+end
+
+-- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
+-- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
+local function answer_drives(answer, found, places, stands, left)
+  local fields = {}
+  for number, place in ipairs(places) do
+    fields[2 * number - 1], fields[2 * number] = field_of(place, 'arguments'), field_of(place, 'result')
+  end
+  for number, place in ipairs(left) do
+    fields[2 * #places + number] = field_of(place, 'drive')
+  end
+  local payloads_of = redis.call('HMGET', TX, unpack(fields))
+  for number in ipairs(left) do
+    local lease = string.match(payloads_of[2 * #places + number] or '', ' lease=(%S+)$')
+    if lease and lease <= moment_text(now) then
+      return nil
+    end
+  end
+  for number, place in ipairs(places) do
+    local head, arguments, result = found[5 + 2 * place], payloads_of[2 * number - 1], payloads_of[2 * number]
+    if not arguments or not seals_arguments(head, arguments) then
       return nil
     end
     local payload = ''
-    if stands == 'confirming succeeded' or stands == 'cancelling succeeded' then
+    if stands[number] == 'confirming succeeded' or stands[number] == 'cancelling succeeded' then
       payload = sealed_result(result)
     end
     if not payload or payload == '' and result then
       return nil
     end
-    if text then
-      set[#set + 1], set[#set + 2] = fields[part + 2], text .. ' held'
-    end
-    local drive = 4 * place + 1
-    answer[drive], answer[drive + 1], answer[drive + 2], answer[drive + 3] = head, stands, arguments, payload
+    local drive = 5 * number
+    answer[drive], answer[drive + 1], answer[drive + 2] = place, head, stands[number]
+    answer[drive + 3], answer[drive + 4] = arguments, payload
   end
-  if not begin_quick(HISTORY_MAX > 0 and said_claimed(count, direction)) then
+  return answer
+end
+
+-- What is written of a claim of all branches: it is the record's.
+local function set_together(found, count, token, lease_ms, at)
+  local set = { 'held', held_by(token, lease_ms, at, moment_text(now)) }
+  for place = 1, count do
+    local text = found[6 + 2 * place]
+    if text then
+      set[#set + 1], set[#set + 2] = field_of(place, 'state'), text .. ' held'
+    end
+  end
+  return set
+end
+
+-- What is written of a claim of some branches of a commit: each has its own.
+local function set_apart(found, count, places, token, lease_ms)
+  local retention, keyed = apart_retention(found[1], count)
+  local set = { 'record', plain_text(count) .. apart_text(retention, keyed) }
+  local held = 'epoch=1 token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
+  for _, place in ipairs(places) do
+    local at = #set
+    set[at + 1], set[at + 2] = field_of(place, 'state'), 'confirming succeeded attempts=1'
+    set[at + 3], set[at + 4] = field_of(place, 'drive'), held
+    if HISTORY_MAX > 0 then
+      set[at + 5], set[at + 6] = field_of(place, 'wait'), 'claimed=' .. moment_text(now)
+    end
+  end
+  return set
+end
+
+-- All branches of these participants wait as the decision left them, and their messages stand.
+local function claim_found(queues, token, lease_ms)
+  local found, count = read_plain(WATCHED)
+  if not found or found[5] or not WAITING[found[2]] then
     return nil
   end
+  local at, direction, reason = find_waiting(found[2], found[4])
+  local entries, others = find_bells(found[6] or '', queues)
+  if not at or not entries or not string.find(found[3] or '', NAME) then
+    return nil
+  end
+  local places, stands, left = find_theirs(found, count, queues, entries)
+  if not places or not places[1] then
+    return nil
+  end
+  local answer = answer_drives({ 'quick', direction, reason, found[3] }, found, places, stands, left)
+  local set
+  if #places == count and not others[1] then
+    set = set_together(found, count, token, lease_ms, at)
+  elseif direction == 'confirm' then
+    set = set_apart(found, count, places, token, lease_ms)
+  end
+  if not answer or not set or not begin_quick(HISTORY_MAX > 0 and said_claimed(places, direction)) then
+    return nil
+  end
+  if others[1] then
+    set[#set + 1], set[#set + 2] = 'bells', table.concat(others, '; ')
+  end
   redis.call('HSET', TX, unpack(set))
+  if not others[1] then
+    redis.call('HDEL', TX, 'bells')
+  end
   take_messages(entries, queues)
   return answer
 end
@@ -2172,7 +2494,7 @@ local function quick()
   if is_own == 1 then
     return count > 0 and claim_own(queues, token, lease_ms, count, why)
   end
-  return claim_all(queues, token, lease_ms)
+  return claim_found(queues, token, lease_ms)
 end
 
 local function operate()
@@ -2430,15 +2752,123 @@ local function said_ended(state, count)
   return pieces
 end
 
--- All branches of the record end with this call, each by the drive that holds it.
-local function quick()
-  local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
-  if all ~= ALL or count > QUICK_MAX or not WATCHED[direction] then
+-- The business key that holds the record, if it still does. None if it cannot be looked at.
+local function find_business()
+  local name, key = unpack(redis.call('HMGET', TX, 'name', 'key'))
+  local business = name and key and TAG .. 'key:' .. name .. ':' .. key
+  if not business or not declared[business] then
     return nil
   end
+  return redis.pcall('GET', business) == GID and business or ''
+end
+
+-- The record is kept as long as this, and its business key with it.
+local function expire(business, expires)
+  redis.call('PEXPIREAT', TX, number_text(expires))
+  if business and business ~= '' then
+    redis.call('PEXPIREAT', business, number_text(expires))
+  end
+  timers_removed[#timers_removed + 1] = GID
+end
+
+-- What is looked at where branches stand apart, without and with what a history tells of them.
+local WATCHED_APART = {
+  [false] = { head = 'record state held bells', parts = { '.state', '.drive' }, beyond = true, apart = true },
+  [true] = { head = 'record state held bells', parts = { '.state', '.drive', '.wait' }, beyond = true, apart = true },
+}
+local GONE_APART = { head = 'until', parts = { '.state', '.drive', '.wait', '.arguments', '.result' } }
+local HELD_APART, CLAIM_APART = 'confirming succeeded attempts=1', '^epoch=1 token=%x+ lease=%d%S+Z$'
+local ENDED = 'confirmed succeeded once'
+
+-- Some branches of a commit end with this call, each by the drive that holds it. Gives how many fields are known of
+-- each, and whether others are open.
+local function find_drives(found, there, count)
+  local width, is_open = HISTORY_MAX > 0 and 3 or 2, false
+  stamp = stamp + 1
+  for number = 1, count do
+    local place, seen = ARGV[taken + 2 + 2 * number], ARGV[taken + 3 + 2 * number]
+    if place > there or stamps[place] == stamp or seen ~= 'succeeded' then
+      return nil
+    end
+    stamps[place] = stamp
+    local at = 5 + width * (place - 1)
+    if found[at] ~= HELD_APART or not string.find(found[at + 1] or '', CLAIM_APART) then
+      return nil
+    end
+  end
+  for place = 1, there do
+    local stands = found[5 + width * (place - 1)]
+    if stamps[place] ~= stamp and stands ~= ENDED then
+      -- One that waits has a message.
+      if not stands and not found[4] then
+        return nil
+      end
+      is_open = true
+    end
+  end
+  return width, is_open
+end
+
+local function said_apart(found, width, count, is_open)
+  local said = {}
+  for number = 1, count do
+    local place = ARGV[taken + 2 + 2 * number]
+    local claimed = string.match(found[5 + width * (place - 1) + 2] or '', '^claimed=(%S+)$')
+    local took = claimed and now - moment_of('claimed', claimed) .. ' ms' or 'unknown time'
+    said[number] = 'confirmed ' .. ordinal_text(place) .. ' after ' .. took
+  end
+  return moment_text(now) .. ' ' .. table.concat(said, '; ') .. (is_open and '' or '; ended confirmed')
+end
+
+local function write_closed(count)
+  local closed, gone = {}, {}
+  for number = 1, count do
+    local place = ARGV[taken + 2 + 2 * number]
+    closed[2 * number - 1], closed[2 * number] = field_of(place, 'state'), ENDED
+    gone[2 * number - 1], gone[2 * number] = field_of(place, 'drive'), field_of(place, 'wait')
+  end
+  redis.call('HSET', TX, unpack(closed))
+  redis.call('HDEL', TX, unpack(gone))
+end
+
+local function close_apart(count, direction)
+  local found, there = read_plain(WATCHED_APART[HISTORY_MAX > 0])
+  if direction ~= 'confirm' or not found or found[2] ~= 'confirming' or found[3] then
+    return nil
+  end
+  local retention, keyed, apart = apart_retention(found[1], there)
+  local width, is_open = find_drives(found, there, count)
+  if not apart or not width or not is_open and found[4] then
+    return nil
+  end
+  local business, expires
+  if not is_open then
+    business, expires = keyed ~= '' and find_business(), now + retention
+    if keyed ~= '' and not business then
+      return nil
+    end
+  end
+  if not begin_quick(HISTORY_MAX > 0 and said_apart(found, width, count, is_open), expires) then
+    return nil
+  end
+  if is_open then
+    write_closed(count)
+    return { 'quick' }
+  end
+  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. keyed, 'state', 'confirmed', 'ended', moment_text(now))
+  redis.call('HDEL', TX, unpack(fields_of(GONE_APART, there)))
+  expire(business, expires)
+  return QUICK
+end
+
+-- All branches of the record end with this call, each by the drive that holds it.
+local function close_together(count, direction)
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
   local was, decided, held = found[2], found[3], found[4]
-  local retention = not found.err and plain_retention(found[1], count)
+  local retention, keyed
+  if not found.err then
+    retention, keyed = plain_retention(found[1], count)
+  end
   local held_by_seen = HELD[was]
   if not retention or not held_by_seen or DIRECTION[was] ~= direction or not held or found[#found] then
     return nil
@@ -2460,6 +2890,10 @@ local function quick()
       set[at], set[at + 1] = fields[ARGV[taken + 3 + at]], 'cancelled ' .. ARGV[taken + 4 + at] .. ' once'
     end
   end
+  local business = keyed and find_business()
+  if keyed and not business then
+    return nil
+  end
   local expires = now + retention
   local said
   if HISTORY_MAX > 0 then
@@ -2473,9 +2907,16 @@ local function quick()
   end
   redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  redis.call('PEXPIREAT', TX, number_text(expires))
-  timers_removed[#timers_removed + 1] = GID
+  expire(business, expires)
   return QUICK
+end
+
+local function quick()
+  local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
+  if all ~= ALL or count == 0 or count > QUICK_MAX or not WATCHED[direction] then
+    return nil
+  end
+  return close_together(count, direction) or close_apart(count, direction)
 end
 
 local function take_drives()
@@ -2963,10 +3404,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_51b00faec3716458_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_51b00faec3716458_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_51b00faec3716458_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_51b00faec3716458_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_51b00faec3716458_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_51b00faec3716458_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_51b00faec3716458_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
