@@ -11,10 +11,10 @@ bench compare [--json] [--quick] [--durability off|everysec|always] [--concurren
     The framework against the floor on a private Redis, alternated: every durability and concurrency in
     12 minutes, or in 2 with --quick. Needs two free cores.
 bench scenarios [--json] [--quick]
-    Shapes of work against each other: tries in sequence, queued phase two, two workers, history, many
+    Shapes of work against each other: tries in sequence, business keys, queued phase two, two workers, history, many
     branches, large payloads, memory, a worker killed in phase two, a million open transactions.
 bench once [--side tcc|floor] [--durability D] [--concurrency N] [--seconds S] [--url redis://…]
-        [--branches N] [--payload BYTES] [--sequence] [--queued] [--history]
+        [--branches N] [--payload BYTES] [--sequence] [--keyed] [--joined] [--queued] [--history]
     One run, for profilers. A Redis named by --url is used as it is, and left as it is then.";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,8 @@ impl Arguments {
                 Arg::Long("payload") => arguments.shape.payload_bytes = at_least_one(&mut parser)?,
                 Arg::Long("transactions") => arguments.transactions = at_least_one(&mut parser)?,
                 Arg::Long("sequence") => arguments.shape.in_sequence = true,
+                Arg::Long("keyed") => arguments.shape.keyed = true,
+                Arg::Long("joined") => arguments.shape.joined = true,
                 Arg::Long("queued") => arguments.shape.queued = true,
                 Arg::Long("history") => arguments.shape.history = true,
                 other => return Err(other.unexpected()),

@@ -41,6 +41,10 @@ pub(crate) enum BenchError {
     Transaction(#[from] tcc::TransactionError),
     #[error("a try failed")]
     Try(#[from] tcc::TryError<std::convert::Infallible>),
+    #[error("a service could not be called")]
+    Call(#[from] tcc::NotRun),
+    #[error("a service did not join")]
+    Join(#[from] tcc::JoinError),
     #[error("a try failed: {0}")]
     Abort(String),
     #[error("a result could not be written as JSON")]

@@ -81,6 +81,7 @@ pub(crate) async fn all(
     let one_branch = Shape { branches: 1, ..plain };
     let pairs = [
         ("tries in sequence", Shape { in_sequence: true, ..plain }, "tries together", plain),
+        ("business keys", Shape { keyed: true, ..plain }, "no keys", plain),
         ("queued phase two", Shape { queued: true, ..plain }, "inline phase two", plain),
         ("history on", Shape { history: true, ..plain }, "history off", plain),
         ("payloads of 4 KiB", Shape { payload_bytes: 4_096, ..plain }, "payloads of 48 bytes", plain),

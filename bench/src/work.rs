@@ -2,12 +2,16 @@
 
 use std::{
     convert::Infallible,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use tcc::{
-    CancelCx, ConfirmCx, OpenTransaction, PhaseError, RedisStore, Runtime, TryCx, TryOutcome, redis::History,
+    CancelCx, ConfirmCx, OpenTransaction, PhaseError, RedisStore, Runtime, RuntimeBuilder, TryCx, TryOutcome,
+    redis::History,
 };
 
 use crate::{
@@ -15,6 +19,9 @@ use crate::{
     measure::{Run, Took, closed_loop},
     server::{Durability, Server},
 };
+
+/// Business keys given so far.
+static KEYS: AtomicU64 = AtomicU64::new(0);
 
 /// For longer than any transaction should take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,6 +85,10 @@ pub(crate) struct Shape {
     pub(crate) payload_bytes: usize,
     /// Tries one after the other instead of together.
     pub(crate) in_sequence: bool,
+    /// With a business key each, and so begun by a call of its own.
+    pub(crate) keyed: bool,
+    /// Each branch by a service of its own, which joins.
+    pub(crate) joined: bool,
     /// Phase two by queued messages instead of by the decider.
     pub(crate) queued: bool,
     /// Whether a history is kept.
@@ -86,7 +97,15 @@ pub(crate) struct Shape {
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { branches: 2, payload_bytes: 48, in_sequence: false, queued: false, history: false }
+        Self {
+            branches: 2,
+            payload_bytes: 48,
+            in_sequence: false,
+            keyed: false,
+            joined: false,
+            queued: false,
+            history: false,
+        }
     }
 }
 
@@ -100,23 +119,72 @@ fn text(bytes: usize) -> String {
     "x".repeat(bytes.saturating_sub(r#"{"what":""}"#.len()))
 }
 
-/// A runtime on this server.
+/// A runtime on this server that hosts both participants.
 pub(crate) async fn runtime(url: &str, durability: Durability, shape: Shape) -> Result<Runtime, BenchError> {
+    let builder = builder(url, durability, shape).await?;
+    let builder = builder.participant(Left { stalls: false }).participant(Right { stalls: false });
+    Ok(builder.start().await?)
+}
+
+async fn builder(url: &str, durability: Durability, shape: Shape) -> Result<RuntimeBuilder, BenchError> {
     let mut store =
         RedisStore::builder(url).durability(durability.promised()).call_timeout(Duration::from_secs(20));
     if !shape.history {
         store = store.history(History::off());
     }
-    let runtime = Runtime::builder()
+    Ok(Runtime::builder()
         .store(store.connect().await?)
-        .participant(Left { stalls: false })
-        .participant(Right { stalls: false })
         .store_timeout(Duration::from_secs(25))
         .timeout(Duration::from_secs(120))
-        .phase_two_inline(!shape.queued)
-        .start()
-        .await?;
-    Ok(runtime)
+        .phase_two_inline(!shape.queued))
+}
+
+/// A service that begins transactions, and one of each participant that it calls.
+pub(crate) struct Services {
+    caller: Runtime,
+    left: Runtime,
+    right: Runtime,
+}
+
+impl Services {
+    pub(crate) async fn start(url: &str, durability: Durability, shape: Shape) -> Result<Self, BenchError> {
+        let left = builder(url, durability, shape).await?.participant(Left { stalls: false });
+        let right = builder(url, durability, shape).await?.participant(Right { stalls: false });
+        let caller = builder(url, durability, shape).await?;
+        Ok(Self { caller: caller.start().await?, left: left.start().await?, right: right.start().await? })
+    }
+
+    pub(crate) async fn shutdown(&self) {
+        for runtime in [&self.caller, &self.left, &self.right] {
+            runtime.shutdown().await;
+        }
+    }
+
+    /// One transaction of two calls, to its end. What travels with them is handed over without a network.
+    pub(crate) async fn one(&self, shape: Shape) -> Result<Took, BenchError> {
+        let started = Instant::now();
+        let open = self.caller.transaction("bench").begin().await?;
+        let what = text(shape.payload_bytes);
+        let left = async {
+            let call = open.remote_call().await?;
+            let joined = self.left.join(call.context()?).await?;
+            LeftTcc::new(&joined).hold(what.clone()).await?;
+            call.answered(&joined.finish());
+            Ok::<(), BenchError>(())
+        };
+        let right = async {
+            let call = open.remote_call().await?;
+            let joined = self.right.join(call.context()?).await?;
+            RightTcc::new(&joined).hold(what.clone()).await?;
+            call.answered(&joined.finish());
+            Ok(())
+        };
+        futures_util::try_join!(left, right)?;
+        let ending = open.commit().await?;
+        let decided = started.elapsed();
+        ending.wait(PATIENCE).await?;
+        Ok(Took { decided, ended: started.elapsed() })
+    }
 }
 
 /// A runtime whose transactions may stay open for an hour, so many at a time.
@@ -156,7 +224,14 @@ pub(crate) async fn stalled_runtime(url: &str, transactions: usize) -> Result<Ru
 
 /// One transaction, its branches tried.
 pub(crate) async fn tried(runtime: &Runtime, shape: Shape) -> Result<OpenTransaction, BenchError> {
-    let open = runtime.transaction("bench").begin().await?;
+    let transaction = runtime.transaction("bench");
+    let open = if shape.keyed {
+        let key = format!("order {}", KEYS.fetch_add(1, Ordering::Relaxed));
+        let begun = transaction.key(key).begin().await?;
+        begun.first().ok_or_else(|| BenchError::Loop("a business key was given twice".to_owned()))?
+    } else {
+        transaction.begin().await?
+    };
     let what = text(shape.payload_bytes);
     if shape.in_sequence {
         for place in 0..shape.branches {
@@ -191,6 +266,17 @@ pub(crate) async fn run(
     length: Duration,
     shape: Shape,
 ) -> Result<Run, BenchError> {
+    if shape.joined {
+        let services = Arc::new(Services::start(&server.url, durability, shape).await?);
+        let running = Arc::clone(&services);
+        let run = closed_loop(server, concurrency, length, move || {
+            let services = Arc::clone(&running);
+            async move { services.one(shape).await }
+        })
+        .await;
+        services.shutdown().await;
+        return run;
+    }
     let runtime = Arc::new(runtime(&server.url, durability, shape).await?);
     let running = Arc::clone(&runtime);
     let run = closed_loop(server, concurrency, length, move || {
