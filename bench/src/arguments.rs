@@ -11,8 +11,8 @@ bench compare [--json] [--quick] [--durability off|everysec|always] [--concurren
     The framework against the floor on a private Redis, alternated: every durability and concurrency in
     12 minutes, or in 2 with --quick. Needs two free cores.
 bench scenarios [--json] [--quick]
-    Shapes of work against each other: tries in sequence, business keys, queued phase two, two workers, history, many
-    branches, large payloads, memory, a worker killed in phase two, a million open transactions.
+    Shapes of work against each other: tries in sequence, business keys, queued phase two, two workers, services that
+    joined, history, many branches, large payloads, memory, a worker killed in phase two, a million open transactions.
 bench once [--side tcc|floor] [--durability D] [--concurrency N] [--seconds S] [--url redis://…]
         [--branches N] [--payload BYTES] [--sequence] [--keyed] [--joined] [--queued] [--history]
     One run, for profilers. A Redis named by --url is used as it is, and left as it is then.";

@@ -27,7 +27,7 @@ const OPENING: usize = 256;
 /// How many transactions a killed worker leaves in phase two.
 const LEFT: usize = 10_000;
 const LEFT_QUICK: usize = 1_000;
-/// How many transactions at a time the runtime's memory is looked at under.
+/// How many transactions at a time the runtime's memory is looked at under, and services join.
 const CROWD: usize = 256;
 
 /// What a scenario came to.
@@ -89,8 +89,11 @@ pub(crate) async fn all(
         ("100 branches", Shape { branches: 100, ..plain }, "1 branch", one_branch),
     ];
     for (scenario, shape, to, other) in pairs {
-        tell(&pair(plan, scenario, shape, to, other).await?)?;
+        tell(&pair(plan, CONCURRENCY, scenario, shape, to, other).await?)?;
     }
+    // Whoever began learns of the end by looking now and then, so that more are under way.
+    let joined = Shape { joined: true, ..plain };
+    tell(&pair(plan, CROWD, "services that joined", joined, "branches tried where it began", plain).await?)?;
     tell(&two_workers(plan).await?)?;
     tell(&resident(plan).await?)?;
     let is_quick = plan.pairs < Plan::FULL.pairs;
@@ -100,6 +103,7 @@ pub(crate) async fn all(
 
 async fn pair(
     plan: Plan,
+    concurrency: usize,
     scenario: &'static str,
     shape: Shape,
     to: &'static str,
@@ -111,7 +115,7 @@ async fn pair(
         for side in [turn % 2, 1 - turn % 2] {
             server.empty().await?;
             let shape = if side == 0 { shape } else { other };
-            let run = work::run(&mut server, Durability::Off, CONCURRENCY, plan.length, shape).await?;
+            let run = work::run(&mut server, Durability::Off, concurrency, plan.length, shape).await?;
             let figures = if side == 0 { &mut figures } else { &mut others };
             figures.push(run.tx_per_s);
         }

@@ -12,6 +12,7 @@ use std::{
 
 use redis::aio::MultiplexedConnection;
 use support::{
+    harm::mark,
     server::{Server, ask},
     story::{MAIL, PAY, STOCK, Story, gid, name, ordinal, register, succeeded},
 };
@@ -472,7 +473,7 @@ async fn a_thousand_branches_are_no_trouble() {
 /// A transaction of two branches, driven to its end by its initiator in three steps. Each step goes the long
 /// way if it must look at more than the short way knows.
 async fn driven_to_its_end(
-    scene: &Scene,
+    scene: &mut Scene,
     story: &Story<'_, RedisStore>,
     direction: Direction,
     is_long: bool,
@@ -503,7 +504,7 @@ async fn driven_to_its_end(
     };
     story.apply(decide).await;
     if is_long {
-        story.sweep().await.expect("a sweep").result.expect("an answer");
+        mark(&mut scene.raw, &story.store.inspect().record_key(&story.gid)).await;
     }
     scene.wait(30);
     let close = |place: usize, seen| CloseDrive {
@@ -525,7 +526,7 @@ async fn the_short_way_writes_what_the_long_way_writes() {
                 let mut scene = Scene::new(history).await;
                 let store = scene.store.clone();
                 let story = Story::new(&store, 1);
-                driven_to_its_end(&scene, &story, direction, is_long).await;
+                driven_to_its_end(&mut scene, &story, direction, is_long).await;
                 let short = store.short_ways();
                 let ways = ["register", "decide", "close"].map(|operation| short.contains_key(operation));
                 assert_eq!(ways, [!is_long, !is_long && direction == Direction::Confirm, !is_long]);
@@ -543,14 +544,12 @@ async fn the_short_way_writes_what_the_long_way_writes() {
 }
 
 /// What a transaction of two services that joined is after each step, and what is told of it.
-async fn driven_apart(scene: &Scene, is_long: bool) -> Vec<(Record, Vec<String>)> {
+async fn driven_apart(scene: &mut Scene, is_long: bool) -> Vec<(Record, Vec<String>)> {
     let store = scene.store.clone();
     let story = Story { key: Some("order 17 / ä".to_owned()), ..Story::new(&store, 1) };
     story.begin().await;
-    if is_long {
-        // What a sweep looked at goes the long way.
-        story.sweep().await.expect("a sweep").result.expect("an answer");
-    }
+    // What was looked at because it outlived its first timer.
+    story.sweep().await.expect("a sweep").result.expect("an answer");
     let joined = |call: &str, action: &str| {
         let mut register = register(None, &[action]);
         register.branches[0].call = call.parse().expect("a call");
@@ -601,6 +600,9 @@ async fn driven_apart(scene: &Scene, is_long: bool) -> Vec<(Record, Vec<String>)
     let mut seen = Vec::new();
     for step in steps {
         scene.wait(10);
+        if is_long {
+            mark(&mut scene.raw, &store.inspect().record_key(&story.gid)).await;
+        }
         story.apply(step).await;
         seen.push((story.record().await, store.inspect().history(&story.gid).await.expect("the history")));
     }
@@ -615,7 +617,7 @@ async fn the_short_way_of_services_that_joined_writes_what_the_long_way_writes()
         let mut left = Vec::new();
         for is_long in [false, true] {
             let mut scene = Scene::new(history).await;
-            let seen = driven_apart(&scene, is_long).await;
+            let seen = driven_apart(&mut scene, is_long).await;
             let names: BTreeSet<String> = ask(&mut scene.raw, &["KEYS", "*"]).await;
             let fields = scene.fields(&gid(1)).await;
             let mut lives = Vec::new();

@@ -225,6 +225,54 @@ async fn the_short_way_of_a_business_key_passes_over_no_harm() {
     assert!(record > 0 && business == record, "a key is kept as long as its record: {business}, {record}");
 }
 
+/// What was slow is slow no more once it goes on: that is what a store under load needs.
+#[tokio::test]
+async fn what_a_sweep_looked_at_goes_the_short_way_and_is_listed_no_more_once_it_ended() {
+    let server = Server::volatile().await;
+    let store =
+        RedisStore::builder(server.url()).durability(Durability::Volatile).connect().await.expect("a store");
+    let mut raw = server.raw().await;
+    let mut other = raw.clone();
+    let mut sweep = async |story: &Story<'_, RedisStore>| {
+        story.sweep().await.expect("a sweep").result.expect("an answer");
+        let listed: Option<f64> = ask(&mut other, &["ZSCORE", "{tcc:00}:open", &story.gid.to_string()]).await;
+        assert!(listed.is_some(), "it is listed");
+    };
+    for (number, key) in [(1, None), (2, Some("order 17 / ä".to_owned()))] {
+        let story = Story { key, ..Story::new(&store, number) };
+        story.begin().await;
+        sweep(&story).await;
+        story.apply(next(0, &[STOCK])).await;
+        story.apply(reported(1)).await;
+        sweep(&story).await;
+        story.apply(next(1, &[PAY])).await;
+        story.apply(commit(&[])).await;
+        sweep(&story).await;
+        if number == 1 {
+            story.apply(claim(&["stock", "pay"], None)).await;
+            sweep(&story).await;
+            story.apply(close(&[1, 2])).await;
+        } else {
+            story.apply(claim(&["stock"], None)).await;
+            story.apply(claim(&["pay"], None)).await;
+            story.apply(close(&[1])).await;
+            story.apply(close(&[2])).await;
+        }
+        let ended = story.record().await;
+        assert_eq!(ended.state, TransactionState::Confirmed);
+        for index in ["{tcc:00}:open", "{tcc:00}:due"] {
+            let left: Option<f64> = ask(&mut raw, &["ZSCORE", index, &story.gid.to_string()]).await;
+            assert_eq!(left, None, "{index}");
+        }
+        let record: String =
+            ask(&mut raw, &["HGET", &store.inspect().record_key(&story.gid), "record"]).await;
+        assert!(!record.contains("looked") && !record.contains("marked"), "{record}");
+    }
+    let taken = store.short_ways();
+    let expected = [("begin", 2), ("register", 4), ("report", 2), ("decide", 2), ("claim", 3), ("close", 3)];
+    assert_eq!(taken, expected.into());
+}
+
 /// Each branch is tried, claimed and ended by a service of its own.
 #[tokio::test]
 async fn the_short_way_of_services_that_joined_passes_over_no_harm() {

@@ -114,8 +114,18 @@ impl Head {
 }
 
 /// What may follow the retention, for the functions.
-const MARKS: [&str; 8] =
-    ["", " keyed", " apart", " apart keyed", " marked", " looked", " looked keyed", " looked marked"];
+const MARKS: [&str; 10] = [
+    "",
+    " keyed",
+    " apart",
+    " apart keyed",
+    " marked",
+    " looked",
+    " looked keyed",
+    " looked apart",
+    " looked apart keyed",
+    " looked marked",
+];
 
 /// How many branches there are, and the retention: `format=1 branches=2 keep_ms=86400000`, and marks.
 pub(crate) fn numbers(text: &str) -> Result<(u16, u64), Unreadable> {

@@ -214,8 +214,8 @@ end
 
 -- What is written of a claim of some branches of a commit: each has its own.
 local function set_apart(found, count, places, token, lease_ms)
-  local retention, keyed = apart_retention(found[1], count)
-  local set = { 'record', plain_text(count) .. apart_text(retention, keyed) }
+  local retention, marks = apart_retention(found[1], count)
+  local set = { 'record', plain_text(count) .. retention .. APART[marks] }
   local held = 'epoch=1 token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
   for _, place in ipairs(places) do
     local at = #set

@@ -122,6 +122,11 @@ local HELD = {
   cancelling = { succeeded = 'cancelling succeeded held', refused = 'cancelling refused held' },
 }
 
+-- Marks that say that there is a business key, and that the record is listed as open; and what they are of an ended one.
+local KEYED = { [' keyed'] = true, [' looked keyed'] = true }
+local LISTED = { [' looked'] = true, [' looked keyed'] = true }
+local LEFT = { [''] = '', [' keyed'] = ' keyed', [' looked'] = '', [' looked keyed'] = ' keyed' }
+
 -- What is written, filled anew by each step, and the step that named a place last.
 local set, stamps, stamp = {}, {}, 0
 
@@ -141,8 +146,15 @@ local function said_ended(state, count)
   return pieces
 end
 
--- The business key that holds the record, if it still does. None if it cannot be looked at.
-local function find_business()
+-- What the end of a record with these marks must look after: the business key that holds it, if there is one that still
+-- does; else an empty text. Nothing if it cannot be looked after.
+local function find_business(marks)
+  if LISTED[marks] and not has_type('zset', OPEN) then
+    return nil
+  end
+  if not KEYED[marks] then
+    return ''
+  end
   local name, key = unpack(redis.call('HMGET', TX, 'name', 'key'))
   local business = name and key and TAG .. 'key:' .. name .. ':' .. key
   if not business or not declared[business] then
@@ -151,13 +163,16 @@ local function find_business()
   return redis.pcall('GET', business) == GID and business or ''
 end
 
--- The record is kept as long as this, and its business key with it.
-local function expire(business, expires)
+-- A record is kept as long as this, and its business key with it, and is looked after no more.
+local function leave_ended(marks, business, expires)
   redis.call('PEXPIREAT', TX, number_text(expires))
-  if business and business ~= '' then
+  if business ~= '' then
     redis.call('PEXPIREAT', business, number_text(expires))
   end
   timers_removed[#timers_removed + 1] = GID
+  if LISTED[marks] then
+    opens_removed[#opens_removed + 1] = GID
+  end
 end
 
 -- What is looked at where branches stand apart, without and with what a history tells of them.
@@ -225,28 +240,27 @@ local function close_apart(count, direction)
   if direction ~= 'confirm' or not found or found[2] ~= 'confirming' or found[3] then
     return nil
   end
-  local retention, keyed, apart = apart_retention(found[1], there)
+  local retention, marks, apart = apart_retention(found[1], there)
   local width, is_open = find_drives(found, there, count)
   if not apart or not width or not is_open and found[4] then
     return nil
   end
-  local business, expires
-  if not is_open then
-    business, expires = keyed ~= '' and find_business(), now + retention
-    if keyed ~= '' and not business then
+  local said = HISTORY_MAX > 0 and said_apart(found, width, count, is_open)
+  if is_open then
+    if not begin_quick(said) then
       return nil
     end
-  end
-  if not begin_quick(HISTORY_MAX > 0 and said_apart(found, width, count, is_open), expires) then
-    return nil
-  end
-  if is_open then
     write_closed(count)
     return { 'quick' }
   end
-  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. keyed, 'state', 'confirmed', 'ended', moment_text(now))
+  local business, expires = find_business(marks), now + retention
+  if not business or not begin_quick(said, expires) then
+    return nil
+  end
+  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. LEFT[marks], 'state', 'confirmed',
+    'ended', moment_text(now))
   redis.call('HDEL', TX, unpack(fields_of(GONE_APART, there)))
-  expire(business, expires)
+  leave_ended(marks, business, expires)
   return QUICK
 end
 
@@ -254,9 +268,9 @@ end
 local function close_together(count, direction)
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
   local was, decided, held = found[2], found[3], found[4]
-  local retention, keyed
+  local retention, marks
   if not found.err then
-    retention, keyed = plain_retention(found[1], count)
+    retention, marks = plain_retention(found[1], count)
   end
   local held_by_seen = HELD[was]
   if not retention or not held_by_seen or DIRECTION[was] ~= direction or not held or found[#found] then
@@ -279,11 +293,10 @@ local function close_together(count, direction)
       set[at], set[at + 1] = fields[ARGV[taken + 3 + at]], 'cancelled ' .. ARGV[taken + 4 + at] .. ' once'
     end
   end
-  local business = keyed and find_business()
-  if keyed and not business then
+  local business, expires = find_business(marks), now + retention
+  if not business then
     return nil
   end
-  local expires = now + retention
   local said
   if HISTORY_MAX > 0 then
     local since = moment_of('decided', string.sub(decided or '', 1, 24))
@@ -296,7 +309,10 @@ local function close_together(count, direction)
   end
   redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  expire(business, expires)
+  if LISTED[marks] then
+    redis.call('HSET', TX, 'record', plain_text(count) .. retention .. LEFT[marks])
+  end
+  leave_ended(marks, business, expires)
   return QUICK
 end
 

@@ -69,10 +69,10 @@ end
 
 -- How the branches stand of a record where they stand apart, and what it says once they do not.
 local function read_apart(text, count)
-  local retention, keyed, apart = apart_retention(text, count)
+  local retention, marks, apart = apart_retention(text, count)
   if apart then
     local stands = redis.call('HMGET', TX, unpack(fields_of(STANDING, count)))
-    stands.record = plain_text(count) .. retention .. keyed
+    stands.record = plain_text(count) .. retention .. marks
     return stands
   end
 end

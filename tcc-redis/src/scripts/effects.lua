@@ -114,12 +114,15 @@ end
 -- Timers they set, and those they set if that is earlier, each a time and a gid; and gids of those they removed.
 local timers_set, timers_earlier, timers_removed
 
+-- Gids of those that are no longer listed as open.
+local opens_removed
+
 -- The place of the first transaction among the keys; whether none of them had a record when that was asked first;
 -- and those of which a step has made one since, or may have.
 local first_transaction, all_new, born
 
 local function begin_batch(first)
-  timers_set, timers_earlier, timers_removed = {}, {}, {}
+  timers_set, timers_earlier, timers_removed, opens_removed = {}, {}, {}, {}
   first_transaction, all_new, born = first, nil, {}
 end
 
@@ -135,6 +138,10 @@ local function write_timers()
   if timers_removed[1] then
     redis.call('ZREM', DUE, unpack(timers_removed))
     timers_removed = {}
+  end
+  if opens_removed[1] then
+    redis.call('ZREM', OPEN, unpack(opens_removed))
+    opens_removed = {}
   end
 end
 

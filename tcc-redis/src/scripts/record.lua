@@ -98,14 +98,20 @@ local function held_text(held, head)
 end
 
 -- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones; and `marked` where it has
--- what a short way does not look for, else `apart` where short ways reported on its branches, or drove them, one by one,
--- and `keyed` where it has a business key.
+-- what a short way does not look for, else `apart` where its branches were reported on, or are driven, one by one, and
+-- `keyed` where it has a business key.
 local MARKS = {
   [''] = {}, [' keyed'] = {}, [' apart'] = {}, [' apart keyed'] = {}, [' marked'] = {},
-  [' looked'] = { true }, [' looked keyed'] = { true }, [' looked marked'] = { true },
+  [' looked'] = { true }, [' looked keyed'] = { true }, [' looked apart'] = { true }, [' looked apart keyed'] = { true },
+  [' looked marked'] = { true },
 }
--- What a short way that looks at each branch may find after the retention.
-local APART = { [' apart'] = '', [' apart keyed'] = ' keyed' }
+-- The marks beside which the branches of a record stand together, and what they are where these stand apart.
+local APART = {
+  [''] = ' apart', [' keyed'] = ' apart keyed', [' looked'] = ' looked apart', [' looked keyed'] = ' looked apart keyed',
+}
+local TOGETHER = {
+  [' apart'] = '', [' apart keyed'] = ' keyed', [' looked apart'] = ' looked', [' looked apart keyed'] = ' looked keyed',
+}
 local PLAIN = 'format=' .. FORMAT .. ' branches='
 
 -- Gives the number of branches.
@@ -140,34 +146,34 @@ local function plain_text(count)
   return text
 end
 
--- The retention of a record of so many branches, and what follows it where it has a business key; if that is all.
+-- The retention of a record of so many branches, and its marks; if these stand together.
 local function plain_retention(text, count)
   local plain = plain_text(count)
   if text and string.sub(text, 1, #plain) == plain then
     local retention = string.match(text, '^%d+$', #plain + 1)
     if retention then
-      return retention
+      return retention, ''
     end
-    return string.match(text, '^(%d+)( keyed)$', #plain + 1)
+    local marks
+    retention, marks = string.match(text, '^(%d+)( .+)$', #plain + 1)
+    if APART[marks] then
+      return retention, marks
+    end
   end
 end
 
--- The same of a record whose branches may stand apart, whatever marks say so.
+-- The same of a record whose branches may stand apart: the marks are what they are where these do not. And whether they
+-- do.
 local function apart_retention(text, count)
-  local retention, keyed = plain_retention(text, count)
+  local retention, marks = plain_retention(text, count)
   if retention then
-    return retention, keyed or '', false
+    return retention, marks, false
   end
-  local rest
-  retention, rest = string.match(text or '', '^(%d+)( .+)$', #plain_text(count) + 1)
-  if APART[rest] and string.sub(text, 1, #plain_text(count)) == plain_text(count) then
-    return retention, APART[rest], true
+  local plain = plain_text(count)
+  retention, marks = string.match(text or '', '^(%d+)( .+)$', #plain + 1)
+  if TOGETHER[marks] and string.sub(text, 1, #plain) == plain then
+    return retention, TOGETHER[marks], true
   end
-end
-
--- What follows the number of branches where these stand apart.
-local function apart_text(retention, keyed)
-  return retention .. ' apart' .. keyed
 end
 
 -- How many branches a record has that begins so, if a short way may take so many.
@@ -241,9 +247,22 @@ local function is_marked(head)
   return marked
 end
 
+-- Whether all that is not plain of an undecided record is that branches were reported to have succeeded.
+local function is_apart(head)
+  local apart = not head.decision
+  for _, branch in ipairs(head.branches) do
+    apart = apart and (branch.state == 'trying' or branch.state == 'tried')
+  end
+  return apart
+end
+
 local function record_text(head)
-  local mark = is_marked(head) and ' marked' or head.key and ' keyed' or ''
-  return plain_text(#head.branches) .. head.retention_ms .. (head.looked and ' looked' or '') .. mark
+  local looked = head.looked and ' looked' or ''
+  local marks = looked .. (head.key and ' keyed' or '')
+  if is_marked(head) then
+    marks = is_apart(head) and APART[marks] or looked .. ' marked'
+  end
+  return plain_text(#head.branches) .. head.retention_ms .. marks
 end
 
 local function sorted_names(set)

@@ -10,7 +10,7 @@ local function quick()
   if not found or found[2] ~= 'trying' then
     return nil
   end
-  local retention, keyed = apart_retention(found[1], there)
+  local retention, marks = apart_retention(found[1], there)
   local count, set, said = ARGV[taken + 1], {}, {}
   for number = 1, count do
     local place, try, result = unpack(ARGV, taken + 3 * number - 1, taken + 3 * number + 1)
@@ -27,7 +27,7 @@ local function quick()
     or not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' ' .. table.concat(said, '; ')) then
     return nil
   end
-  redis.call('HSET', TX, 'record', plain_text(there) .. apart_text(retention, keyed), unpack(set))
+  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. APART[marks], unpack(set))
   return QUICK
 end
 

@@ -37,3 +37,11 @@ pub(crate) async fn harm(raw: &mut MultiplexedConnection, key: &str, harm: &Harm
         }
     }
 }
+
+/// Marks a record for the long way, which its next step takes.
+pub(crate) async fn mark(raw: &mut MultiplexedConnection, key: &str) {
+    let record: String = ask(raw, &["HGET", key, "record"]).await;
+    let (mut words, marks): (Vec<&str>, Vec<&str>) = record.split(' ').partition(|word| word.contains('='));
+    words.extend(marks.into_iter().filter(|mark| *mark == "looked").chain(["marked"]));
+    let () = ask(raw, &["HSET", key, "record", &words.join(" ")]).await;
+}

@@ -1,4 +1,4 @@
-#!lua name=tcc_8a270fe40de5f1ee
+#!lua name=tcc_a10dbf35569a6353
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -645,14 +645,20 @@ local function held_text(held, head)
 end
 
 -- `format=1 branches=2 keep_ms=86400000`; then `looked` once it is in the list of open ones; and `marked` where it has
--- what a short way does not look for, else `apart` where short ways reported on its branches, or drove them, one by one,
--- and `keyed` where it has a business key.
+-- what a short way does not look for, else `apart` where its branches were reported on, or are driven, one by one, and
+-- `keyed` where it has a business key.
 local MARKS = {
   [''] = {}, [' keyed'] = {}, [' apart'] = {}, [' apart keyed'] = {}, [' marked'] = {},
-  [' looked'] = { true }, [' looked keyed'] = { true }, [' looked marked'] = { true },
+  [' looked'] = { true }, [' looked keyed'] = { true }, [' looked apart'] = { true }, [' looked apart keyed'] = { true },
+  [' looked marked'] = { true },
 }
--- What a short way that looks at each branch may find after the retention.
-local APART = { [' apart'] = '', [' apart keyed'] = ' keyed' }
+-- The marks beside which the branches of a record stand together, and what they are where these stand apart.
+local APART = {
+  [''] = ' apart', [' keyed'] = ' apart keyed', [' looked'] = ' looked apart', [' looked keyed'] = ' looked apart keyed',
+}
+local TOGETHER = {
+  [' apart'] = '', [' apart keyed'] = ' keyed', [' looked apart'] = ' looked', [' looked apart keyed'] = ' looked keyed',
+}
 local PLAIN = 'format=' .. FORMAT .. ' branches='
 
 -- Gives the number of branches.
@@ -687,34 +693,34 @@ local function plain_text(count)
   return text
 end
 
--- The retention of a record of so many branches, and what follows it where it has a business key; if that is all.
+-- The retention of a record of so many branches, and its marks; if these stand together.
 local function plain_retention(text, count)
   local plain = plain_text(count)
   if text and string.sub(text, 1, #plain) == plain then
     local retention = string.match(text, '^%d+$', #plain + 1)
     if retention then
-      return retention
+      return retention, ''
     end
-    return string.match(text, '^(%d+)( keyed)$', #plain + 1)
+    local marks
+    retention, marks = string.match(text, '^(%d+)( .+)$', #plain + 1)
+    if APART[marks] then
+      return retention, marks
+    end
   end
 end
 
--- The same of a record whose branches may stand apart, whatever marks say so.
+-- The same of a record whose branches may stand apart: the marks are what they are where these do not. And whether they
+-- do.
 local function apart_retention(text, count)
-  local retention, keyed = plain_retention(text, count)
+  local retention, marks = plain_retention(text, count)
   if retention then
-    return retention, keyed or '', false
+    return retention, marks, false
   end
-  local rest
-  retention, rest = string.match(text or '', '^(%d+)( .+)$', #plain_text(count) + 1)
-  if APART[rest] and string.sub(text, 1, #plain_text(count)) == plain_text(count) then
-    return retention, APART[rest], true
+  local plain = plain_text(count)
+  retention, marks = string.match(text or '', '^(%d+)( .+)$', #plain + 1)
+  if TOGETHER[marks] and string.sub(text, 1, #plain) == plain then
+    return retention, TOGETHER[marks], true
   end
-end
-
--- What follows the number of branches where these stand apart.
-local function apart_text(retention, keyed)
-  return retention .. ' apart' .. keyed
 end
 
 -- How many branches a record has that begins so, if a short way may take so many.
@@ -788,9 +794,22 @@ local function is_marked(head)
   return marked
 end
 
+-- Whether all that is not plain of an undecided record is that branches were reported to have succeeded.
+local function is_apart(head)
+  local apart = not head.decision
+  for _, branch in ipairs(head.branches) do
+    apart = apart and (branch.state == 'trying' or branch.state == 'tried')
+  end
+  return apart
+end
+
 local function record_text(head)
-  local mark = is_marked(head) and ' marked' or head.key and ' keyed' or ''
-  return plain_text(#head.branches) .. head.retention_ms .. (head.looked and ' looked' or '') .. mark
+  local looked = head.looked and ' looked' or ''
+  local marks = looked .. (head.key and ' keyed' or '')
+  if is_marked(head) then
+    marks = is_apart(head) and APART[marks] or looked .. ' marked'
+  end
+  return plain_text(#head.branches) .. head.retention_ms .. marks
 end
 
 local function sorted_names(set)
@@ -1055,12 +1074,15 @@ end
 -- Timers they set, and those they set if that is earlier, each a time and a gid; and gids of those they removed.
 local timers_set, timers_earlier, timers_removed
 
+-- Gids of those that are no longer listed as open.
+local opens_removed
+
 -- The place of the first transaction among the keys; whether none of them had a record when that was asked first;
 -- and those of which a step has made one since, or may have.
 local first_transaction, all_new, born
 
 local function begin_batch(first)
-  timers_set, timers_earlier, timers_removed = {}, {}, {}
+  timers_set, timers_earlier, timers_removed, opens_removed = {}, {}, {}, {}
   first_transaction, all_new, born = first, nil, {}
 end
 
@@ -1076,6 +1098,10 @@ local function write_timers()
   if timers_removed[1] then
     redis.call('ZREM', DUE, unpack(timers_removed))
     timers_removed = {}
+  end
+  if opens_removed[1] then
+    redis.call('ZREM', OPEN, unpack(opens_removed))
+    opens_removed = {}
   end
 end
 
@@ -1892,7 +1918,7 @@ local function quick()
   if not found or found[2] ~= 'trying' then
     return nil
   end
-  local retention, keyed = apart_retention(found[1], there)
+  local retention, marks = apart_retention(found[1], there)
   local count, set, said = ARGV[taken + 1], {}, {}
   for number = 1, count do
     local place, try, result = unpack(ARGV, taken + 3 * number - 1, taken + 3 * number + 1)
@@ -1909,7 +1935,7 @@ local function quick()
     or not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' ' .. table.concat(said, '; ')) then
     return nil
   end
-  redis.call('HSET', TX, 'record', plain_text(there) .. apart_text(retention, keyed), unpack(set))
+  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. APART[marks], unpack(set))
   return QUICK
 end
 
@@ -2000,10 +2026,10 @@ end
 
 -- How the branches stand of a record where they stand apart, and what it says once they do not.
 local function read_apart(text, count)
-  local retention, keyed, apart = apart_retention(text, count)
+  local retention, marks, apart = apart_retention(text, count)
   if apart then
     local stands = redis.call('HMGET', TX, unpack(fields_of(STANDING, count)))
-    stands.record = plain_text(count) .. retention .. keyed
+    stands.record = plain_text(count) .. retention .. marks
     return stands
   end
 end
@@ -2434,8 +2460,8 @@ end
 
 -- What is written of a claim of some branches of a commit: each has its own.
 local function set_apart(found, count, places, token, lease_ms)
-  local retention, keyed = apart_retention(found[1], count)
-  local set = { 'record', plain_text(count) .. apart_text(retention, keyed) }
+  local retention, marks = apart_retention(found[1], count)
+  local set = { 'record', plain_text(count) .. retention .. APART[marks] }
   local held = 'epoch=1 token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
   for _, place in ipairs(places) do
     local at = #set
@@ -2733,6 +2759,11 @@ local HELD = {
   cancelling = { succeeded = 'cancelling succeeded held', refused = 'cancelling refused held' },
 }
 
+-- Marks that say that there is a business key, and that the record is listed as open; and what they are of an ended one.
+local KEYED = { [' keyed'] = true, [' looked keyed'] = true }
+local LISTED = { [' looked'] = true, [' looked keyed'] = true }
+local LEFT = { [''] = '', [' keyed'] = ' keyed', [' looked'] = '', [' looked keyed'] = ' keyed' }
+
 -- What is written, filled anew by each step, and the step that named a place last.
 local set, stamps, stamp = {}, {}, 0
 
@@ -2752,8 +2783,15 @@ local function said_ended(state, count)
   return pieces
 end
 
--- The business key that holds the record, if it still does. None if it cannot be looked at.
-local function find_business()
+-- What the end of a record with these marks must look after: the business key that holds it, if there is one that still
+-- does; else an empty text. Nothing if it cannot be looked after.
+local function find_business(marks)
+  if LISTED[marks] and not has_type('zset', OPEN) then
+    return nil
+  end
+  if not KEYED[marks] then
+    return ''
+  end
   local name, key = unpack(redis.call('HMGET', TX, 'name', 'key'))
   local business = name and key and TAG .. 'key:' .. name .. ':' .. key
   if not business or not declared[business] then
@@ -2762,13 +2800,16 @@ local function find_business()
   return redis.pcall('GET', business) == GID and business or ''
 end
 
--- The record is kept as long as this, and its business key with it.
-local function expire(business, expires)
+-- A record is kept as long as this, and its business key with it, and is looked after no more.
+local function leave_ended(marks, business, expires)
   redis.call('PEXPIREAT', TX, number_text(expires))
-  if business and business ~= '' then
+  if business ~= '' then
     redis.call('PEXPIREAT', business, number_text(expires))
   end
   timers_removed[#timers_removed + 1] = GID
+  if LISTED[marks] then
+    opens_removed[#opens_removed + 1] = GID
+  end
 end
 
 -- What is looked at where branches stand apart, without and with what a history tells of them.
@@ -2836,28 +2877,27 @@ local function close_apart(count, direction)
   if direction ~= 'confirm' or not found or found[2] ~= 'confirming' or found[3] then
     return nil
   end
-  local retention, keyed, apart = apart_retention(found[1], there)
+  local retention, marks, apart = apart_retention(found[1], there)
   local width, is_open = find_drives(found, there, count)
   if not apart or not width or not is_open and found[4] then
     return nil
   end
-  local business, expires
-  if not is_open then
-    business, expires = keyed ~= '' and find_business(), now + retention
-    if keyed ~= '' and not business then
+  local said = HISTORY_MAX > 0 and said_apart(found, width, count, is_open)
+  if is_open then
+    if not begin_quick(said) then
       return nil
     end
-  end
-  if not begin_quick(HISTORY_MAX > 0 and said_apart(found, width, count, is_open), expires) then
-    return nil
-  end
-  if is_open then
     write_closed(count)
     return { 'quick' }
   end
-  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. keyed, 'state', 'confirmed', 'ended', moment_text(now))
+  local business, expires = find_business(marks), now + retention
+  if not business or not begin_quick(said, expires) then
+    return nil
+  end
+  redis.call('HSET', TX, 'record', plain_text(there) .. retention .. LEFT[marks], 'state', 'confirmed',
+    'ended', moment_text(now))
   redis.call('HDEL', TX, unpack(fields_of(GONE_APART, there)))
-  expire(business, expires)
+  leave_ended(marks, business, expires)
   return QUICK
 end
 
@@ -2865,9 +2905,9 @@ end
 local function close_together(count, direction)
   local found = redis.pcall('HMGET', TX, unpack(fields_of(WATCHED[direction], count)))
   local was, decided, held = found[2], found[3], found[4]
-  local retention, keyed
+  local retention, marks
   if not found.err then
-    retention, keyed = plain_retention(found[1], count)
+    retention, marks = plain_retention(found[1], count)
   end
   local held_by_seen = HELD[was]
   if not retention or not held_by_seen or DIRECTION[was] ~= direction or not held or found[#found] then
@@ -2890,11 +2930,10 @@ local function close_together(count, direction)
       set[at], set[at + 1] = fields[ARGV[taken + 3 + at]], 'cancelled ' .. ARGV[taken + 4 + at] .. ' once'
     end
   end
-  local business = keyed and find_business()
-  if keyed and not business then
+  local business, expires = find_business(marks), now + retention
+  if not business then
     return nil
   end
-  local expires = now + retention
   local said
   if HISTORY_MAX > 0 then
     local since = moment_of('decided', string.sub(decided or '', 1, 24))
@@ -2907,7 +2946,10 @@ local function close_together(count, direction)
   end
   redis.call('HSET', TX, 'state', state, 'ended', moment_text(now), unpack(set, 1, ended))
   redis.call('HDEL', TX, unpack(fields_of(GONE, count)))
-  expire(business, expires)
+  if LISTED[marks] then
+    redis.call('HSET', TX, 'record', plain_text(count) .. retention .. LEFT[marks])
+  end
+  leave_ended(marks, business, expires)
   return QUICK
 end
 
@@ -3404,10 +3446,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_8a270fe40de5f1ee_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_a10dbf35569a6353_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_a10dbf35569a6353_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_a10dbf35569a6353_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_a10dbf35569a6353_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_a10dbf35569a6353_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_a10dbf35569a6353_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_a10dbf35569a6353_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
