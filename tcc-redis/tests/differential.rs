@@ -81,7 +81,15 @@ async fn the_short_way_does_what_memory_does() {
     let seeds = seeds().unwrap_or(0..SMOOTH_SEQUENCES);
     let (_, short) = compare(seeds.clone(), true).await;
     if seeds == (0..SMOOTH_SEQUENCES) {
-        for (operation, often) in [("register", 1_000), ("decide", 600), ("claim", 500), ("close", 700)] {
+        let expected = [
+            ("begin", 200),
+            ("register", 1_500),
+            ("report", 30),
+            ("decide", 1_000),
+            ("claim", 900),
+            ("close", 1_400),
+        ];
+        for (operation, often) in expected {
             assert!(short.get(operation) >= Some(&often), "{operation} seldom goes the short way: {short:?}");
         }
     }

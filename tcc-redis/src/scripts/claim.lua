@@ -1,6 +1,7 @@
 -- Takes the open, due and unleased branches of participants, and their messages (rules 10 and 11).
 
 local WATCHED = { head = 'record state name decided held bells', parts = { '', '.state' }, beyond = true, apart = true }
+local PAYLOADS = { head = '', parts = { '.arguments', '.result' } }
 local WATCHED_OWN = { head = 'record state decided held bells', parts = {}, beyond = true }
 -- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
 local WAITING = {
@@ -164,9 +165,11 @@ local function find_theirs(found, count, queues, entries)
   return places, stands, left
 end
 
--- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
--- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
-local function answer_drives(answer, found, places, stands, left)
+-- Payloads of these branches, and the claims of those that are left.
+local function fields_to_drive(places, left)
+  if #left == 0 then
+    return fields_of(PAYLOADS, #places)
+  end
   local fields = {}
   for number, place in ipairs(places) do
     fields[2 * number - 1], fields[2 * number] = field_of(place, 'arguments'), field_of(place, 'result')
@@ -174,15 +177,21 @@ local function answer_drives(answer, found, places, stands, left)
   for number, place in ipairs(left) do
     fields[2 * #places + number] = field_of(place, 'drive')
   end
-  local payloads_of = redis.call('HMGET', TX, unpack(fields))
-  for number in ipairs(left) do
-    local lease = string.match(payloads_of[2 * #places + number] or '', ' lease=(%S+)$')
+  return fields
+end
+
+-- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
+-- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
+local function answer_drives(answer, found, places, stands, left)
+  local more = redis.call('HMGET', TX, unpack(fields_to_drive(places, left)))
+  for number = 1, #left do
+    local lease = string.match(more[2 * #places + number] or '', ' lease=(%S+)$')
     if lease and lease <= moment_text(now) then
       return nil
     end
   end
   for number, place in ipairs(places) do
-    local head, arguments, result = found[5 + 2 * place], payloads_of[2 * number - 1], payloads_of[2 * number]
+    local head, arguments, result = found[5 + 2 * place], more[2 * number - 1], more[2 * number]
     if not arguments or not seals_arguments(head, arguments) then
       return nil
     end

@@ -1,4 +1,4 @@
-#!lua name=tcc_261873dfc73a9a16
+#!lua name=tcc_339b748f6da0ae7c
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -2248,6 +2248,7 @@ local quick, leave
 -- Takes the open, due and unleased branches of participants, and their messages (rules 10 and 11).
 
 local WATCHED = { head = 'record state name decided held bells', parts = { '', '.state' }, beyond = true, apart = true }
+local PAYLOADS = { head = '', parts = { '.arguments', '.result' } }
 local WATCHED_OWN = { head = 'record state decided held bells', parts = {}, beyond = true }
 -- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
 local WAITING = {
@@ -2411,9 +2412,11 @@ local function find_theirs(found, count, queues, entries)
   return places, stands, left
 end
 
--- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
--- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
-local function answer_drives(answer, found, places, stands, left)
+-- Payloads of these branches, and the claims of those that are left.
+local function fields_to_drive(places, left)
+  if #left == 0 then
+    return fields_of(PAYLOADS, #places)
+  end
   local fields = {}
   for number, place in ipairs(places) do
     fields[2 * number - 1], fields[2 * number] = field_of(place, 'arguments'), field_of(place, 'result')
@@ -2421,15 +2424,21 @@ local function answer_drives(answer, found, places, stands, left)
   for number, place in ipairs(left) do
     fields[2 * #places + number] = field_of(place, 'drive')
   end
-  local payloads_of = redis.call('HMGET', TX, unpack(fields))
-  for number in ipairs(left) do
-    local lease = string.match(payloads_of[2 * #places + number] or '', ' lease=(%S+)$')
+  return fields
+end
+
+-- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
+-- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
+local function answer_drives(answer, found, places, stands, left)
+  local more = redis.call('HMGET', TX, unpack(fields_to_drive(places, left)))
+  for number = 1, #left do
+    local lease = string.match(more[2 * #places + number] or '', ' lease=(%S+)$')
     if lease and lease <= moment_text(now) then
       return nil
     end
   end
   for number, place in ipairs(places) do
-    local head, arguments, result = found[5 + 2 * place], payloads_of[2 * number - 1], payloads_of[2 * number]
+    local head, arguments, result = found[5 + 2 * place], more[2 * number - 1], more[2 * number]
     if not arguments or not seals_arguments(head, arguments) then
       return nil
     end
@@ -3447,10 +3456,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_261873dfc73a9a16_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_261873dfc73a9a16_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_261873dfc73a9a16_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_261873dfc73a9a16_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_261873dfc73a9a16_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_261873dfc73a9a16_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_261873dfc73a9a16_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }

@@ -1,4 +1,4 @@
-#!lua name=tcc_a10dbf35569a6353
+#!lua name=tcc_87e074cd024b82dd
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -2247,6 +2247,7 @@ local quick, leave
 -- Takes the open, due and unleased branches of participants, and their messages (rules 10 and 11).
 
 local WATCHED = { head = 'record state name decided held bells', parts = { '', '.state' }, beyond = true, apart = true }
+local PAYLOADS = { head = '', parts = { '.arguments', '.result' } }
 local WATCHED_OWN = { head = 'record state decided held bells', parts = {}, beyond = true }
 -- How branches stand that wait for their first claim. In a confirming record without marks it goes without saying.
 local WAITING = {
@@ -2410,9 +2411,11 @@ local function find_theirs(found, count, queues, entries)
   return places, stands, left
 end
 
--- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
--- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
-local function answer_drives(answer, found, places, stands, left)
+-- Payloads of these branches, and the claims of those that are left.
+local function fields_to_drive(places, left)
+  if #left == 0 then
+    return fields_of(PAYLOADS, #places)
+  end
   local fields = {}
   for number, place in ipairs(places) do
     fields[2 * number - 1], fields[2 * number] = field_of(place, 'arguments'), field_of(place, 'result')
@@ -2420,15 +2423,21 @@ local function answer_drives(answer, found, places, stands, left)
   for number, place in ipairs(left) do
     fields[2 * #places + number] = field_of(place, 'drive')
   end
-  local payloads_of = redis.call('HMGET', TX, unpack(fields))
-  for number in ipairs(left) do
-    local lease = string.match(payloads_of[2 * #places + number] or '', ' lease=(%S+)$')
+  return fields
+end
+
+-- Adds these branches to the answer, which is read by the caller, one after the other: place, line, how it stood, and
+-- its payloads. Nothing if one is not what was sealed, or the claim of one that is left has run out: it is due.
+local function answer_drives(answer, found, places, stands, left)
+  local more = redis.call('HMGET', TX, unpack(fields_to_drive(places, left)))
+  for number = 1, #left do
+    local lease = string.match(more[2 * #places + number] or '', ' lease=(%S+)$')
     if lease and lease <= moment_text(now) then
       return nil
     end
   end
   for number, place in ipairs(places) do
-    local head, arguments, result = found[5 + 2 * place], payloads_of[2 * number - 1], payloads_of[2 * number]
+    local head, arguments, result = found[5 + 2 * place], more[2 * number - 1], more[2 * number]
     if not arguments or not seals_arguments(head, arguments) then
       return nil
     end
@@ -3446,10 +3455,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_a10dbf35569a6353_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_a10dbf35569a6353_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_a10dbf35569a6353_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_a10dbf35569a6353_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_a10dbf35569a6353_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_a10dbf35569a6353_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_a10dbf35569a6353_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_87e074cd024b82dd_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_87e074cd024b82dd_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_87e074cd024b82dd_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_87e074cd024b82dd_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_87e074cd024b82dd_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_87e074cd024b82dd_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_87e074cd024b82dd_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
