@@ -346,3 +346,22 @@ impl Reader {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tcc_core::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn messages_of_one_transaction_stand_where_the_first_of_them_stood() {
+        let gid = |number| Gid::new(Timestamp::from_millis(number), 0, 0);
+        let entry = |place, number: Option<u64>| Entry { place, id: String::new(), gid: number.map(gid) };
+        // The first queue as far as it was read, then the second; ids do not come in the order of messages.
+        let read = [(0, Some(3)), (0, Some(1)), (0, None), (1, Some(2)), (1, Some(1)), (1, Some(3))];
+        let entries = together(read.map(|(place, number)| entry(place, number)).into());
+        let sorted: Vec<_> = entries.into_iter().map(|entry| (entry.place, entry.gid)).collect();
+        let expected = [(0, Some(3)), (1, Some(3)), (0, Some(1)), (1, Some(1)), (0, None), (1, Some(2))];
+        assert_eq!(sorted, expected.map(|(place, number)| (place, number.map(gid))));
+    }
+}

@@ -32,14 +32,16 @@ local function quick()
   if business and (not declared[business] or redis.pcall('GET', business)) then
     return nil
   end
+  local limits, timer = first_limits(lease_ms, deadline)
+  local kept = plain_text(0) .. number_text(retention_ms)
   if not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator) then
     return nil
   end
   if business then
     redis.call('SET', business, GID)
-    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms) .. ' keyed', 'key', key)
+    write_first(kept .. ' keyed', name, initiator, limits, timer, 'key', key)
   else
-    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms))
+    write_first(kept, name, initiator, limits, timer)
   end
   return QUICK
 end

@@ -163,11 +163,11 @@ local function drive_all()
     return nil
   end
   local size, tried = take_heard_results(taken + 10, count)
+  local held = 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
   if not begin_quick(tried and moment_text(now) .. tried .. reason .. ' by ' .. by .. said_claimed(count)) then
     return nil
   end
-  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided,
-    'held', 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms), unpack(set, 1, size))
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', held, unpack(set, 1, size))
   look_at(now + lease_ms, timer)
   return QUICK
 end

@@ -152,13 +152,18 @@ local function is_new()
   return all_new and not born[TX] or redis.call('EXISTS', TX) == 0
 end
 
--- Writes a record of so many branches, whose fields follow what is said of its retention and its business key.
-local function write_first(name, initiator, lease_ms, deadline, count, kept, ...)
+-- What a new record says of its limits, and its timer.
+local function first_limits(lease_ms, deadline)
   local lease_until = now + lease_ms
-  redis.call('HSET', TX, 'record', plain_text(count) .. kept, 'name', name, 'state', 'trying',
-    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), ...)
+  return until_text(lease_until, deadline), number_text(lease_until < deadline and lease_until or deadline)
+end
+
+-- Writes a new record, and the fields that follow.
+local function write_first(kept, name, initiator, limits, timer, ...)
+  redis.call('HSET', TX, 'record', kept, 'name', name, 'state', 'trying', 'begun', begun_text(now, initiator),
+    'until', limits, ...)
   born[TX] = true
-  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
+  timers_set[#timers_set + 1] = timer
   timers_set[#timers_set + 1] = GID
 end
 
@@ -371,8 +376,8 @@ local function push(...)
   return true
 end
 
--- What a step that goes the short way begins with: whether the keys are what they should be. What it did is one
--- entry, which begins with the moment, or the long way is to write it.
+-- What a step that goes the short way begins with, once nothing can fail any more: whether the keys are what they should
+-- be. What it did is one entry, which begins with the moment, or the long way is to write it.
 local function begin_quick(entry, expires)
   if not has_type('zset', DUE) then
     return false

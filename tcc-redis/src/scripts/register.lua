@@ -109,12 +109,14 @@ local function register_first(at, count, bytes_max)
   if now >= deadline or take_added(at, 0, count) > bytes_max then
     return nil
   end
+  local limits, timer = first_limits(lease_ms, deadline)
+  local kept = plain_text(count) .. number_text(retention_ms)
   local said = HISTORY_MAX > 0
     and moment_text(now) .. ' begun by ' .. initiator .. '; ' .. said_registered(0, count)
   if not begin_quick(said) then
     return nil
   end
-  write_first(name, initiator, lease_ms, deadline, count, number_text(retention_ms), unpack(set, 1, 4 * count))
+  write_first(kept, name, initiator, limits, timer, unpack(set, 1, 4 * count))
   return QUICK
 end
 
@@ -123,7 +125,7 @@ local THERE = { head = 'record state until', parts = { '', '.result' }, beyond =
 local NONE_ADDED = { head = 'record state until', parts = {}, beyond = true, apart = true }
 local CALL, BYTES = ' call=(%d[%d.]*) ', ' arguments=(%d+):%x+$'
 
--- Whether none of these calls, which begin after this argument, was made before; and how long the arguments are of
+-- Whether none of these calls, which begin after this argument, was made before; and how long the payloads are of
 -- those that were.
 local function find_calls(found, there, at, count)
   local calls, sum = {}, 0

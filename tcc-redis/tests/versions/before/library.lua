@@ -1,4 +1,4 @@
-#!lua name=tcc_339b748f6da0ae7c
+#!lua name=tcc_ddfc4cc2c5951ea7
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -1113,13 +1113,18 @@ local function is_new()
   return all_new and not born[TX] or redis.call('EXISTS', TX) == 0
 end
 
--- Writes a record of so many branches, whose fields follow what is said of its retention and its business key.
-local function write_first(name, initiator, lease_ms, deadline, count, kept, ...)
+-- What a new record says of its limits, and its timer.
+local function first_limits(lease_ms, deadline)
   local lease_until = now + lease_ms
-  redis.call('HSET', TX, 'record', plain_text(count) .. kept, 'name', name, 'state', 'trying',
-    'begun', begun_text(now, initiator), 'until', until_text(lease_until, deadline), ...)
+  return until_text(lease_until, deadline), number_text(lease_until < deadline and lease_until or deadline)
+end
+
+-- Writes a new record, and the fields that follow.
+local function write_first(kept, name, initiator, limits, timer, ...)
+  redis.call('HSET', TX, 'record', kept, 'name', name, 'state', 'trying', 'begun', begun_text(now, initiator),
+    'until', limits, ...)
   born[TX] = true
-  timers_set[#timers_set + 1] = number_text(lease_until < deadline and lease_until or deadline)
+  timers_set[#timers_set + 1] = timer
   timers_set[#timers_set + 1] = GID
 end
 
@@ -1332,8 +1337,8 @@ local function push(...)
   return true
 end
 
--- What a step that goes the short way begins with: whether the keys are what they should be. What it did is one
--- entry, which begins with the moment, or the long way is to write it.
+-- What a step that goes the short way begins with, once nothing can fail any more: whether the keys are what they should
+-- be. What it did is one entry, which begins with the moment, or the long way is to write it.
 local function begin_quick(entry, expires)
   if not has_type('zset', DUE) then
     return false
@@ -1647,14 +1652,16 @@ local function quick()
   if business and (not declared[business] or redis.pcall('GET', business)) then
     return nil
   end
+  local limits, timer = first_limits(lease_ms, deadline)
+  local kept = plain_text(0) .. number_text(retention_ms)
   if not begin_quick(HISTORY_MAX > 0 and moment_text(now) .. ' begun by ' .. initiator) then
     return nil
   end
   if business then
     redis.call('SET', business, GID)
-    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms) .. ' keyed', 'key', key)
+    write_first(kept .. ' keyed', name, initiator, limits, timer, 'key', key)
   else
-    write_first(name, initiator, lease_ms, deadline, 0, number_text(retention_ms))
+    write_first(kept, name, initiator, limits, timer)
   end
   return QUICK
 end
@@ -1800,12 +1807,14 @@ local function register_first(at, count, bytes_max)
   if now >= deadline or take_added(at, 0, count) > bytes_max then
     return nil
   end
+  local limits, timer = first_limits(lease_ms, deadline)
+  local kept = plain_text(count) .. number_text(retention_ms)
   local said = HISTORY_MAX > 0
     and moment_text(now) .. ' begun by ' .. initiator .. '; ' .. said_registered(0, count)
   if not begin_quick(said) then
     return nil
   end
-  write_first(name, initiator, lease_ms, deadline, count, number_text(retention_ms), unpack(set, 1, 4 * count))
+  write_first(kept, name, initiator, limits, timer, unpack(set, 1, 4 * count))
   return QUICK
 end
 
@@ -1814,7 +1823,7 @@ local THERE = { head = 'record state until', parts = { '', '.result' }, beyond =
 local NONE_ADDED = { head = 'record state until', parts = {}, beyond = true, apart = true }
 local CALL, BYTES = ' call=(%d[%d.]*) ', ' arguments=(%d+):%x+$'
 
--- Whether none of these calls, which begin after this argument, was made before; and how long the arguments are of
+-- Whether none of these calls, which begin after this argument, was made before; and how long the payloads are of
 -- those that were.
 local function find_calls(found, there, at, count)
   local calls, sum = {}, 0
@@ -2121,11 +2130,11 @@ local function drive_all()
     return nil
   end
   local size, tried = take_heard_results(taken + 10, count)
+  local held = 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms)
   if not begin_quick(tried and moment_text(now) .. tried .. reason .. ' by ' .. by .. said_claimed(count)) then
     return nil
   end
-  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided,
-    'held', 'token=' .. token .. ' lease=' .. moment_text(now + lease_ms), unpack(set, 1, size))
+  redis.call('HSET', TX, 'state', 'confirming', 'decided', decided, 'held', held, unpack(set, 1, size))
   look_at(now + lease_ms, timer)
   return QUICK
 end
@@ -3456,10 +3465,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_339b748f6da0ae7c_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
