@@ -25,7 +25,7 @@ end
 -- No record is there, and nobody has the key.
 local function quick()
   local creates, name, key, initiator, deadline, lease_ms, retention_ms = unpack(ARGV, taken + 1, taken + 7)
-  if creates ~= 1 or now >= deadline or not is_new() then
+  if creates ~= 1 or taken + 8 ~= last or now >= deadline or not is_new() then
     return nil
   end
   local business = key ~= '' and TAG .. 'key:' .. name .. ':' .. key

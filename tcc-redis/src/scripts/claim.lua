@@ -15,7 +15,7 @@ local WAITING = {
 -- The queues of the participants that the step names from this place on.
 local function find_queues_from(at)
   local queues = {}
-  for place = at + 1, at + ARGV[at] do
+  for place = at + 1, math.min(at + ARGV[at], last) do
     local queue = TAG .. 'ready:' .. ARGV[place]
     if not declared[queue] or not has_type('stream', queue) then
       return nil
@@ -280,6 +280,9 @@ local function quick()
     return nil
   end
   local is_own, count, why = unpack(ARGV, taken + 5 + participants, taken + 7 + participants)
+  if taken + 5 + participants + 2 * is_own ~= last then
+    return nil
+  end
   if is_own == 1 then
     return count > 0 and claim_own(queues, token, lease_ms, count, why)
   end

@@ -318,7 +318,7 @@ end
 
 local function quick()
   local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
-  if all ~= ALL or count == 0 or count > QUICK_MAX or not WATCHED[direction] then
+  if all ~= ALL or count == 0 or count > QUICK_MAX or taken + 3 + 2 * count ~= last or not WATCHED[direction] then
     return nil
   end
   return close_together(count, direction) or close_apart(count, direction)

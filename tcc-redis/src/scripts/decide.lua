@@ -154,7 +154,8 @@ end
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
 local function drive_all()
   local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
-  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
+  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL
+    or taken + 10 + count ~= last then
     return nil
   end
   local found, decided, timer, apart = read_undecided(WATCHED, count, reason, by)
@@ -192,7 +193,7 @@ end
 -- The same of branches that the caller does not drive: their participants are rung for.
 local function drive_none()
   local direction, reason, by, create, token, count, all = unpack(ARGV, taken + 1, taken + 7)
-  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL then
+  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL or taken + 7 + count ~= last then
     return nil
   end
   local found, decided, timer, apart = read_undecided(WATCHED_TO_RING, count, reason, by)

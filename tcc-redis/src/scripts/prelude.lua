@@ -32,7 +32,8 @@ local function begin_call(keys, arguments)
   declared, missing = {}, {}
 end
 
--- No step reads what is another's, and no list is longer than what is sent.
+-- No step reads what is another's, and no list is longer than what is sent. A short way looks whether its arguments end
+-- where they should.
 local function take()
   if taken == last then
     error('too few arguments')
@@ -42,7 +43,12 @@ local function take()
 end
 
 local function take_number()
-  return tonumber(take())
+  local number = tonumber(take())
+  -- What equals nothing, itself included, would be noticed when a part is written.
+  if number ~= number then
+    error('no number')
+  end
+  return number
 end
 
 local function take_flag()

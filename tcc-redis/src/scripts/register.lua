@@ -181,7 +181,7 @@ local function quick()
   -- Where what follows the one who creates it begins.
   local at = taken + (creates == 1 and 7 or 1)
   local distinct, branches_max, bytes_max, count = unpack(ARGV, at + 1, at + 4)
-  if distinct ~= 1 or count > QUICK_MAX or count > branches_max then
+  if distinct ~= 1 or count > QUICK_MAX or count > branches_max or at + 4 + 2 * count ~= last then
     return nil
   end
   if creates == 1 and key == '' and count > 0 and is_new() then

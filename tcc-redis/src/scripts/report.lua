@@ -6,12 +6,15 @@ local TRIED, TRYING = 'tried succeeded', false
 
 -- Branches of an undecided record that succeeded, and were not heard of before.
 local function quick()
+  local count, set, said = ARGV[taken + 1], {}, {}
+  if taken + 1 + 3 * count ~= last then
+    return nil
+  end
   local found, there = read_plain(WATCHED)
   if not found or found[2] ~= 'trying' then
     return nil
   end
   local retention, marks = apart_retention(found[1], there)
-  local count, set, said = ARGV[taken + 1], {}, {}
   for number = 1, count do
     local place, try, result = unpack(ARGV, taken + 3 * number - 1, taken + 3 * number + 1)
     if try ~= 'succeeded' or place > there or found[2 + place] ~= TRYING then

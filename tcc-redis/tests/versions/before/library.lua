@@ -1,4 +1,4 @@
-#!lua name=tcc_ddfc4cc2c5951ea7
+#!lua name=tcc_04de30fafb13c53b
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -34,7 +34,8 @@ local function begin_call(keys, arguments)
   declared, missing = {}, {}
 end
 
--- No step reads what is another's, and no list is longer than what is sent.
+-- No step reads what is another's, and no list is longer than what is sent. A short way looks whether its arguments end
+-- where they should.
 local function take()
   if taken == last then
     error('too few arguments')
@@ -44,7 +45,12 @@ local function take()
 end
 
 local function take_number()
-  return tonumber(take())
+  local number = tonumber(take())
+  -- What equals nothing, itself included, would be noticed when a part is written.
+  if number ~= number then
+    error('no number')
+  end
+  return number
 end
 
 local function take_flag()
@@ -1645,7 +1651,7 @@ end
 -- No record is there, and nobody has the key.
 local function quick()
   local creates, name, key, initiator, deadline, lease_ms, retention_ms = unpack(ARGV, taken + 1, taken + 7)
-  if creates ~= 1 or now >= deadline or not is_new() then
+  if creates ~= 1 or taken + 8 ~= last or now >= deadline or not is_new() then
     return nil
   end
   local business = key ~= '' and TAG .. 'key:' .. name .. ':' .. key
@@ -1879,7 +1885,7 @@ local function quick()
   -- Where what follows the one who creates it begins.
   local at = taken + (creates == 1 and 7 or 1)
   local distinct, branches_max, bytes_max, count = unpack(ARGV, at + 1, at + 4)
-  if distinct ~= 1 or count > QUICK_MAX or count > branches_max then
+  if distinct ~= 1 or count > QUICK_MAX or count > branches_max or at + 4 + 2 * count ~= last then
     return nil
   end
   if creates == 1 and key == '' and count > 0 and is_new() then
@@ -1924,12 +1930,15 @@ local TRIED, TRYING = 'tried succeeded', false
 
 -- Branches of an undecided record that succeeded, and were not heard of before.
 local function quick()
+  local count, set, said = ARGV[taken + 1], {}, {}
+  if taken + 1 + 3 * count ~= last then
+    return nil
+  end
   local found, there = read_plain(WATCHED)
   if not found or found[2] ~= 'trying' then
     return nil
   end
   local retention, marks = apart_retention(found[1], there)
-  local count, set, said = ARGV[taken + 1], {}, {}
   for number = 1, count do
     local place, try, result = unpack(ARGV, taken + 3 * number - 1, taken + 3 * number + 1)
     if try ~= 'succeeded' or place > there or found[2 + place] ~= TRYING then
@@ -2121,7 +2130,8 @@ end
 -- A commit before the deadline whose branches all succeeded, and are driven by the caller.
 local function drive_all()
   local direction, reason, by, create, token, lease_ms, bare, claimed, count, all = unpack(ARGV, taken + 1, taken + 10)
-  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL then
+  if direction ~= 'confirm' or create ~= 0 or token == '' or bare ~= 1 or claimed ~= ALL or all ~= ALL
+    or taken + 10 + count ~= last then
     return nil
   end
   local found, decided, timer, apart = read_undecided(WATCHED, count, reason, by)
@@ -2159,7 +2169,7 @@ end
 -- The same of branches that the caller does not drive: their participants are rung for.
 local function drive_none()
   local direction, reason, by, create, token, count, all = unpack(ARGV, taken + 1, taken + 7)
-  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL then
+  if direction ~= 'confirm' or create ~= 0 or token ~= '' or all ~= ALL or taken + 7 + count ~= last then
     return nil
   end
   local found, decided, timer, apart = read_undecided(WATCHED_TO_RING, count, reason, by)
@@ -2271,7 +2281,7 @@ local WAITING = {
 -- The queues of the participants that the step names from this place on.
 local function find_queues_from(at)
   local queues = {}
-  for place = at + 1, at + ARGV[at] do
+  for place = at + 1, math.min(at + ARGV[at], last) do
     local queue = TAG .. 'ready:' .. ARGV[place]
     if not declared[queue] or not has_type('stream', queue) then
       return nil
@@ -2536,6 +2546,9 @@ local function quick()
     return nil
   end
   local is_own, count, why = unpack(ARGV, taken + 5 + participants, taken + 7 + participants)
+  if taken + 5 + participants + 2 * is_own ~= last then
+    return nil
+  end
   if is_own == 1 then
     return count > 0 and claim_own(queues, token, lease_ms, count, why)
   end
@@ -2974,7 +2987,7 @@ end
 
 local function quick()
   local count, all, direction = unpack(ARGV, taken + 1, taken + 3)
-  if all ~= ALL or count == 0 or count > QUICK_MAX or not WATCHED[direction] then
+  if all ~= ALL or count == 0 or count > QUICK_MAX or taken + 3 + 2 * count ~= last or not WATCHED[direction] then
     return nil
   end
   return close_together(count, direction) or close_apart(count, direction)
@@ -3465,10 +3478,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_ddfc4cc2c5951ea7_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_04de30fafb13c53b_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_04de30fafb13c53b_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_04de30fafb13c53b_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_04de30fafb13c53b_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_04de30fafb13c53b_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_04de30fafb13c53b_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_04de30fafb13c53b_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
