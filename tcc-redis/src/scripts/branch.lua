@@ -110,6 +110,16 @@ local function parse_words(field, part, text, branch)
   end
 end
 
+-- How most branches of the record stand, which goes without saying.
+local function usual_state(head)
+  if head.state == 'confirming' then
+    return head.held and 'confirming succeeded held' or 'confirming succeeded'
+  end
+  return head.state == 'confirmed' and 'confirmed succeeded once' or nil
+end
+
+local parse_branch
+do
 -- Closed sets, and what must hold between a branch's own words.
 local function check_branch(field, branch)
   local state, try = branch.state, branch.try
@@ -181,16 +191,8 @@ local function parse_state(field, text, branch, head)
   parse_words(field, '.state', words, branch)
 end
 
--- How most branches of the record stand, which goes without saying.
-local function usual_state(head)
-  if head.state == 'confirming' then
-    return head.held and 'confirming succeeded held' or 'confirming succeeded'
-  end
-  return head.state == 'confirmed' and 'confirmed succeeded once' or nil
-end
-
 -- `texts` are the branch's fields by part.
-local function parse_branch(place, texts, head)
+function parse_branch(place, texts, head)
   local field = ordinal_text(place)
   local action, words = string.match(texts[''] or '', '^(%S+)(.*)$')
   if not action then
@@ -214,6 +216,7 @@ local function parse_branch(place, texts, head)
   branch.participant = participant_of(action)
   check_branch(field, branch)
   return branch
+end
 end
 
 -- Whether its claim goes without saying: how `held` and `once` say it.

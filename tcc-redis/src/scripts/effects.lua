@@ -263,6 +263,8 @@ local function remove_message(queue, entry)
   entries[#entries + 1] = entry
 end
 
+local remove_messages
+do
 -- How the ids of messages begin that are of one millisecond, until the year 2286.
 local MILLIS_DIGITS = 13
 
@@ -289,7 +291,7 @@ end
 
 -- Messages are delivered in order, and most are removed in order. To trim what came before costs one walk from the
 -- stream's beginning, to delete entries as many as they are.
-local function remove_messages()
+function remove_messages()
   for queue, entries in pairs(removed) do
     local rest = entries
     if redis.call('XACK', queue, GROUP, unpack(entries)) == #entries then
@@ -305,6 +307,7 @@ local function remove_messages()
       redis.call('XDEL', queue, unpack(rest))
     end
   end
+end
 end
 
 -- A call takes no more values than Lua's stack holds.

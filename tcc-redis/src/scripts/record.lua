@@ -220,6 +220,8 @@ local function parse_until(head)
   end
 end
 
+local record_text
+do
 -- Whether a short way must not take the record: it has a branch that stands otherwise than registered and,
 -- once it is decided, held or ended by its first claim as its siblings, or waiting for it with the message that the
 -- decision rang; or it has another message.
@@ -256,13 +258,14 @@ local function is_apart(head)
   return apart
 end
 
-local function record_text(head)
+function record_text(head)
   local looked = head.looked and ' looked' or ''
   local marks = looked .. (head.key and ' keyed' or '')
   if is_marked(head) then
     marks = is_apart(head) and APART[marks] or looked .. ' marked'
   end
   return plain_text(#head.branches) .. head.retention_ms .. marks
+end
 end
 
 local function sorted_names(set)
@@ -289,6 +292,8 @@ local function bells_text(head)
   end
 end
 
+local load
+do
 -- What must hold between the fields of the head.
 local function check_head(head)
   if not string.find(head.name or '', NAME) then
@@ -349,7 +354,7 @@ local function read_fields(names)
   return values
 end
 
-local function load()
+function load()
   local head = read_fields(HEAD)
   if not head.record and redis.call('EXISTS', TX) == 0 then
     return nil
@@ -389,6 +394,7 @@ local function load()
   head.branches = branches
   head.bells = parse_bells(head.bells or '', head)
   return head
+end
 end
 
 -- The fields of the record as they are to be stored.

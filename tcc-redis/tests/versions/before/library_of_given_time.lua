@@ -1,4 +1,4 @@
-#!lua name=tcc_49c76711fa522430
+#!lua name=tcc_171b6addb79f97ec
 local OPERATIONS, FUNCTIONS = {}, {}
 -- Names of keys, and the arguments of the call.
 
@@ -312,6 +312,16 @@ local function parse_words(field, part, text, branch)
   end
 end
 
+-- How most branches of the record stand, which goes without saying.
+local function usual_state(head)
+  if head.state == 'confirming' then
+    return head.held and 'confirming succeeded held' or 'confirming succeeded'
+  end
+  return head.state == 'confirmed' and 'confirmed succeeded once' or nil
+end
+
+local parse_branch
+do
 -- Closed sets, and what must hold between a branch's own words.
 local function check_branch(field, branch)
   local state, try = branch.state, branch.try
@@ -383,16 +393,8 @@ local function parse_state(field, text, branch, head)
   parse_words(field, '.state', words, branch)
 end
 
--- How most branches of the record stand, which goes without saying.
-local function usual_state(head)
-  if head.state == 'confirming' then
-    return head.held and 'confirming succeeded held' or 'confirming succeeded'
-  end
-  return head.state == 'confirmed' and 'confirmed succeeded once' or nil
-end
-
 -- `texts` are the branch's fields by part.
-local function parse_branch(place, texts, head)
+function parse_branch(place, texts, head)
   local field = ordinal_text(place)
   local action, words = string.match(texts[''] or '', '^(%S+)(.*)$')
   if not action then
@@ -416,6 +418,7 @@ local function parse_branch(place, texts, head)
   branch.participant = participant_of(action)
   check_branch(field, branch)
   return branch
+end
 end
 
 -- Whether its claim goes without saying: how `held` and `once` say it.
@@ -773,6 +776,8 @@ local function parse_until(head)
   end
 end
 
+local record_text
+do
 -- Whether a short way must not take the record: it has a branch that stands otherwise than registered and,
 -- once it is decided, held or ended by its first claim as its siblings, or waiting for it with the message that the
 -- decision rang; or it has another message.
@@ -809,13 +814,14 @@ local function is_apart(head)
   return apart
 end
 
-local function record_text(head)
+function record_text(head)
   local looked = head.looked and ' looked' or ''
   local marks = looked .. (head.key and ' keyed' or '')
   if is_marked(head) then
     marks = is_apart(head) and APART[marks] or looked .. ' marked'
   end
   return plain_text(#head.branches) .. head.retention_ms .. marks
+end
 end
 
 local function sorted_names(set)
@@ -842,6 +848,8 @@ local function bells_text(head)
   end
 end
 
+local load
+do
 -- What must hold between the fields of the head.
 local function check_head(head)
   if not string.find(head.name or '', NAME) then
@@ -902,7 +910,7 @@ local function read_fields(names)
   return values
 end
 
-local function load()
+function load()
   local head = read_fields(HEAD)
   if not head.record and redis.call('EXISTS', TX) == 0 then
     return nil
@@ -942,6 +950,7 @@ local function load()
   head.branches = branches
   head.bells = parse_bells(head.bells or '', head)
   return head
+end
 end
 
 -- The fields of the record as they are to be stored.
@@ -1229,6 +1238,8 @@ local function remove_message(queue, entry)
   entries[#entries + 1] = entry
 end
 
+local remove_messages
+do
 -- How the ids of messages begin that are of one millisecond, until the year 2286.
 local MILLIS_DIGITS = 13
 
@@ -1255,7 +1266,7 @@ end
 
 -- Messages are delivered in order, and most are removed in order. To trim what came before costs one walk from the
 -- stream's beginning, to delete entries as many as they are.
-local function remove_messages()
+function remove_messages()
   for queue, entries in pairs(removed) do
     local rest = entries
     if redis.call('XACK', queue, GROUP, unpack(entries)) == #entries then
@@ -1271,6 +1282,7 @@ local function remove_messages()
       redis.call('XDEL', queue, unpack(rest))
     end
   end
+end
 end
 
 -- A call takes no more values than Lua's stack holds.
@@ -3477,10 +3489,10 @@ end
 
 return rehearse
 end)()
-redis.register_function{ function_name = 'tcc_49c76711fa522430_begin', callback = FUNCTIONS.run, flags = {  } }
-redis.register_function{ function_name = 'tcc_49c76711fa522430_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_49c76711fa522430_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_49c76711fa522430_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_49c76711fa522430_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_49c76711fa522430_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
-redis.register_function{ function_name = 'tcc_49c76711fa522430_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_171b6addb79f97ec_begin', callback = FUNCTIONS.run, flags = {  } }
+redis.register_function{ function_name = 'tcc_171b6addb79f97ec_finish', callback = FUNCTIONS.run, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_171b6addb79f97ec_look', callback = FUNCTIONS.look, flags = { 'no-writes', 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_171b6addb79f97ec_groups', callback = FUNCTIONS.groups, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_171b6addb79f97ec_pause', callback = FUNCTIONS.pause, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_171b6addb79f97ec_namespace', callback = FUNCTIONS.namespace, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'tcc_171b6addb79f97ec_rehearse', callback = FUNCTIONS.rehearse, flags = { 'allow-oom' } }
