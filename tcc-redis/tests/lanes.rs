@@ -361,6 +361,38 @@ async fn a_step_takes_its_own_arguments_only() {
     }
 }
 
+/// What no client of ours sends is noticed before anything is written: neither the entry of the history, which a short
+/// way writes first, nor a message, which the long way does.
+#[tokio::test]
+async fn arguments_that_end_early_or_are_no_numbers_write_nothing() {
+    let server = Server::volatile().await;
+    let store = store(&server.url()).await;
+    let mut raw = server.raw().await;
+    let story = Story::new(&store, 1);
+    story.register(&[STOCK, PAY]).await;
+    let queues = ["ready:stock", "ready:pay"].map(str::to_owned).to_vec();
+    let result = "11:75c5dfeb {\"hold\":17}";
+    let before = (story.record().await, store.inspect().history(&story.gid).await.expect("a history"));
+    assert!(!before.1.is_empty(), "a history is kept");
+    for arguments in [
+        // The second result is missing, of branches that messages, or the caller, shall drive.
+        &["confirm", "committed", "shop-1", "0", "", "2", "*", result][..],
+        &["confirm", "committed", "shop-1", "0", "0000000000000007", "60000", "1", "*", "2", "*", result],
+        // The lease of the one branch that the caller drives is no number.
+        &["cancel", "aborted", "shop-1", "0", "0000000000000007", "nan", "0", "1", "1", "0", ""],
+    ] {
+        let bytes: Vec<_> = arguments.iter().map(|text| text.as_bytes().to_vec()).collect();
+        let answer = store.send_step(&story.gid, "decide", &bytes, queues.clone()).await;
+        assert_eq!(answer.expect("an answer").as_deref(), Some("failed"), "{arguments:?}");
+        let history = store.inspect().history(&story.gid).await.expect("a history");
+        assert_eq!((story.record().await, history), before, "{arguments:?}");
+        for queue in &queues {
+            let length: i64 = ask(&mut raw, &["XLEN", &format!("{{tcc:00}}:{queue}")]).await;
+            assert_eq!(length, 0, "{queue} after {arguments:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_one_for_each_step_is_told_as_such() {
     let server = Server::volatile().await;
